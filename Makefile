@@ -1,0 +1,84 @@
+# What a person types, and what .ci/run types. Every target sets up what it needs first.
+
+VENV ?= .venv
+BIN  := $(VENV)/bin
+PY   := $(BIN)/python
+# Changes when the installation does, so that `venv` is quick the second time.
+INSTALLED := $(VENV)/.installed
+
+QUICK := tests/unit tests/contract tests/property
+# `make check test` runs each test once: the whole suite has the quick ones and the wheel in it.
+ifneq ($(filter test,$(MAKECMDGOALS)),)
+CHECK_TESTS := test
+else
+CHECK_TESTS := quick wheel
+endif
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: $(INSTALLED) ## a virtual environment in .venv, with everything installed
+
+$(INSTALLED): pyproject.toml .ci/venv
+	.ci/venv $(VENV)
+	$(PY) -m pip -q install --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+.PHONY: demo
+demo: venv ## a mesh on this machine that does real work, and a table of what ran where
+	$(PY) -m testbed.demo $(ARGS)
+
+.PHONY: test
+test: venv ## the whole suite, with branch coverage and its threshold
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest $(ARGS)
+	@# A process that is killed while it saves what it ran leaves an empty file.
+	find . -maxdepth 1 -name '.coverage.*' -size 0 -delete
+	$(PY) -m coverage combine -q
+	$(PY) -m coverage report
+
+.PHONY: check
+check: lint types contracts $(CHECK_TESTS) ## the gate: lint, types, contracts, quick tests, wheel
+
+.PHONY: lint
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: venv
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(PY)
+
+.PHONY: contracts
+contracts: venv
+	$(BIN)/lint-imports
+
+.PHONY: quick
+quick: venv
+	$(PY) -m pytest -q $(QUICK) $(ARGS)
+
+.PHONY: wheel
+wheel: venv
+	$(PY) -m pytest -q tests/integration/test_wheel.py
+
+.PHONY: fast
+fast: venv ## only the unit tests
+	$(PY) -m pytest -q tests/unit $(ARGS)
+
+.PHONY: bench
+bench: venv ## us and our peers on this machine, in one run and one table
+	$(PY) -m testbed.bench $(ARGS)
+
+.PHONY: format
+format: venv ## let ruff format the code and fix what it can
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## remove what make has made, the virtual environments too
+	rm -rf $(VENV) .bench-venvs build dist .coverage .coverage.* .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache
+	find mesh placement agent sdk testbed tests -name __pycache__ -type d -prune -exec rm -rf {} +

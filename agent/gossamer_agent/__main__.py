@@ -1,0 +1,118 @@
+"""`python -m gossamer_agent`: read the settings, start the zygote, then the daemon.
+
+The zygote is started before the heavy imports, so that the first worker is ready when they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from gossamer_agent import config
+from gossamer_mesh.errors import ConfigError, MeshError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run an agent until it is told to stop; return the exit status."""
+    options = _parser().parse_args(argv)
+    _set_up_logging(options.log_file, debug=options.debug)
+    try:
+        return _run(options)
+    except MeshError as error:
+        _tell(options.ready_fd, {"error": str(error)})
+        sys.stderr.write(f"gossamer: error: {error}\n")
+        if options.debug:
+            raise
+        return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = (
+        config.load(options.config)
+        if options.config
+        else config.build(name=options.name, site=options.site, labels=_labels(options.label))
+    )
+    settings = config.overridden(
+        settings,
+        name=options.name,
+        site=options.site,
+        labels=_labels(options.label),
+        access=options.access,
+        slots=options.slots,
+    )
+    if settings.access is None:
+        raise ConfigError(
+            "no mesh to join: give --access FILE, or set mesh.access in the configuration "
+            "(`gossamer up` makes a local mesh)"
+        )
+    from gossamer_agent.forker import ZygoteProcess  # noqa: PLC0415  see the module
+
+    zygote = ZygoteProcess(settings.preload)
+    try:
+        from gossamer_agent import daemon  # noqa: PLC0415  see the module
+        from gossamer_mesh import access  # noqa: PLC0415  see the module
+
+        def ready(pid: int) -> None:
+            _tell(options.ready_fd, {"ready": True, "name": settings.name, "pid": pid})
+
+        return daemon.run(
+            settings,
+            access.load(settings.access),
+            zygote,
+            ready=ready,
+            lifeline=options.lifeline_fd,
+        )
+    finally:
+        zygote.end()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gossamer agent start", description="Join a mesh and run tasks on this machine."
+    )
+    add = parser.add_argument
+    add("--config", type=Path, metavar="FILE", help="settings in TOML")
+    add("--name", help="this agent's name on the mesh (default: the host's name)")
+    add("--site", help="the site it belongs to (default: local)")
+    add("--label", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
+    add("--access", type=Path, metavar="FILE", help="the access file of the mesh to join")
+    add("--slots", type=int, help="how many CPUs tasks may use (default: all there are)")
+    add("--log-file", type=Path, metavar="FILE", help="append the log there (default: stderr)")
+    add("--lifeline-fd", type=int, help="drain and leave when this descriptor is closed")
+    add("--ready-fd", type=int, help="say there in one line of JSON when the mesh is joined")
+    add("--debug", action="store_true", help="log more, and show tracebacks")
+    return parser
+
+
+def _labels(pairs: list[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--label {pair!r}: give KEY=VALUE", value=pair)
+        labels[key] = value
+    return labels
+
+
+def _set_up_logging(path: Path | None, *, debug: bool) -> None:
+    logging.basicConfig(
+        filename=path,
+        level=logging.DEBUG if debug else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+def _tell(fd: int | None, message: dict[str, object]) -> None:
+    if fd is not None:
+        os.write(fd, json.dumps(message).encode() + b"\n")
+        os.close(fd)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

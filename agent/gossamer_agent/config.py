@@ -1,0 +1,222 @@
+"""What an agent was told to be: read from TOML or from flags, checked whole before it starts.
+
+Every error is a `ConfigError` with the fields `source`, `key`, `value` and `allowed`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+
+from gossamer_agent import probe, setting
+from gossamer_agent.probe import cpu
+from gossamer_agent.setting import Setting, UnfitError
+from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.wire import BATCH_BYTES
+
+
+def own_name() -> str:
+    """Return this machine's host name, made into a name that an agent can have."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", os.uname().nodename)
+    return name.lstrip("_-")[:63] or "agent"
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One agent's settings, in SI. `memory_bytes` 0: no limit unless a call brings one."""
+
+    name: str = msgspec.field(default_factory=own_name)
+    site: str = "local"
+    labels: Mapping[str, str] = {}
+    access: Path | None = None
+    slots: int = msgspec.field(default_factory=cpu.cores)
+    queue: int = 4096
+    warm: int = 1
+    recycle_after: int = 100_000
+    memory_bytes: int = 0
+    preload: tuple[str, ...] = ()
+    output_bytes: int = 64 * 1024
+    drain_s: float = 30.0
+    heartbeat_s: float = 10.0
+    gpu: bool = True
+    probe_skip: tuple[str, ...] = ()
+
+
+_MiB: Final = 2**20
+_DAY_S: Final = 86400.0
+
+SETTINGS: Final = (
+    Setting("name", "name", setting.token),
+    Setting("site", "site", setting.token),
+    Setting("labels", "labels", setting.labels),
+    Setting("mesh.access", "access", setting.string),
+    Setting("work.slots", "slots", setting.integer(1, 4096)),
+    Setting("work.queue", "queue", setting.integer(1, 1_000_000)),
+    Setting("work.warm", "warm", setting.integer(0, 4096)),
+    Setting("work.recycle_after", "recycle_after", setting.integer(1, 10**9)),
+    # In less than this no Python worker starts: most likely a unit was forgotten.
+    Setting("work.memory", "memory_bytes", setting.size(32 * _MiB, 2**50, "2GiB", none=True)),
+    Setting("work.preload", "preload", setting.modules),
+    # What a task wrote to stdout and to stderr travels in one message.
+    Setting("work.output", "output_bytes", setting.size(0, BATCH_BYTES // 2, "64KiB")),
+    Setting("work.drain", "drain_s", setting.duration(0, _DAY_S, "30s")),
+    Setting("heartbeat.interval", "heartbeat_s", setting.duration(0.5, 600, "10s")),
+    Setting("gpu.enabled", "gpu", setting.flag),
+    Setting("probe.skip", "probe_skip", setting.choices(probe.NAMES)),
+)
+
+_BY_KEY: Final = {each.key: each for each in SETTINGS}
+_SECTIONS: Final = tuple(dict.fromkeys(key.partition(".")[0] for key in _BY_KEY if "." in key))
+
+
+def load(path: Path | str) -> AgentConfig:
+    """Return the configuration in the TOML file `path`; `ConfigError` if anything is wrong.
+
+    A relative `mesh.access` is beside the file, wherever the agent is started.
+    """
+    path = Path(path)
+    try:
+        document = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); name a file that can", source=str(path)
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: is not TOML ({error})", source=str(path)) from error
+    return _checked(_flat(document, str(path)), str(path), path.parent)
+
+
+def build(  # noqa: PLR0913 - one argument a key, all by name
+    *,
+    name: str | None = None,
+    site: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    access: Path | str | None = None,
+    slots: int | None = None,
+    queue: int | None = None,
+    warm: int | None = None,
+    recycle_after: int | None = None,
+    memory: int | str | None = None,
+    preload: tuple[str, ...] | None = None,
+    output: int | str | None = None,
+    drain: float | str | None = None,
+    heartbeat: float | str | None = None,
+    gpu: bool | None = None,
+    probe_skip: tuple[str, ...] | None = None,
+) -> AgentConfig:
+    """Return the configuration that these flags make, checked as a file is; None: the default."""
+    given: dict[str, object] = {
+        "name": name,
+        "site": site,
+        "labels": labels,
+        "mesh.access": None if access is None else os.fspath(access),
+        "work.slots": slots,
+        "work.queue": queue,
+        "work.warm": warm,
+        "work.recycle_after": recycle_after,
+        "work.memory": memory,
+        "work.preload": preload,
+        "work.output": output,
+        "work.drain": drain,
+        "heartbeat.interval": heartbeat,
+        "gpu.enabled": gpu,
+        "probe.skip": probe_skip,
+    }
+    told = {key: value for key, value in given.items() if value is not None}
+    return _checked(told, "flags", Path.cwd())
+
+
+def overridden(
+    config: AgentConfig,
+    *,
+    name: str | None = None,
+    site: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    access: Path | str | None = None,
+    slots: int | None = None,
+) -> AgentConfig:
+    """Return `config` with these flags put over it, checked; labels are added to those it has."""
+    given: dict[str, object] = {
+        "name": name,
+        "site": site,
+        "labels": {**config.labels, **labels} if labels else None,
+        "mesh.access": None if access is None else os.fspath(access),
+        "work.slots": slots,
+    }
+    told = {key: value for key, value in given.items() if value is not None}
+    return _checked(told, "flags", Path.cwd(), config)
+
+
+def _flat(document: Mapping[str, object], source: str) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in document.items():
+        if name not in _SECTIONS:
+            flat[name] = value
+        elif isinstance(value, dict):
+            section = cast("dict[str, object]", value)
+            flat.update({f"{name}.{inner}": found for inner, found in section.items()})
+        else:
+            keys = ", ".join(key for key in _BY_KEY if key.startswith(f"{name}."))
+            raise _wrong(source, name, value, f"allowed: a section [{name}], with {keys}")
+    return flat
+
+
+def _checked(
+    given: Mapping[str, object], source: str, beside: Path, under: AgentConfig | None = None
+) -> AgentConfig:
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in _BY_KEY:
+            meant = setting.closest(key, (*_BY_KEY, *_SECTIONS))
+            raise ConfigError(
+                f"{source}: unknown key {key} (set to {setting.shown(value)}); "
+                f"did you mean {meant}?",
+                source=source,
+                key=key,
+                value=value,
+                allowed=meant,
+            )
+        try:
+            values[_BY_KEY[key].field] = _BY_KEY[key].read(value)
+        except UnfitError as error:
+            if error.inner:
+                raise _wrong(source, f"{key}.{error.inner}", error.value, error.allowed) from error
+            raise _wrong(source, key, value, error.allowed) from error
+    if "access" in values:
+        values["access"] = _access(values["access"], source, beside)
+    config = msgspec.structs.replace(under or AgentConfig(), **values)
+    if config.warm > config.slots:
+        raise _wrong(
+            source,
+            "work.warm",
+            config.warm,
+            f"allowed: at most work.slots, which is {config.slots}",
+        )
+    return config
+
+
+def _access(text: str, source: str, beside: Path) -> Path:
+    path = beside / os.path.expanduser(text)  # noqa: PTH111 - Path's raises for "~nobody"
+    if not path.is_file():
+        raise _wrong(
+            source,
+            "mesh.access",
+            text,
+            f"there is no file {path}; allowed: the access file that the mesh's owner gave you",
+        )
+    return path
+
+
+def _wrong(source: str, key: str, value: object, allowed: str) -> ConfigError:
+    return ConfigError(
+        f"{source}: {key} is {setting.shown(value)}; {allowed}",
+        source=source,
+        key=key,
+        value=value,
+        allowed=allowed,
+    )

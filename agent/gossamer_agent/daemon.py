@@ -1,0 +1,286 @@
+"""The agent's control plane: owns its life, its processes and its policy, in trio.
+
+Every child has a place in one nursery. What concerns bytes happens in the data plane; it tells
+this side only of exceptions, in batches.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from gossamer_agent.config import AgentConfig
+from gossamer_agent.dataplane import DataPlane, Notice
+from gossamer_agent.dispatcher import events as ev
+from gossamer_agent.dispatcher.machine import Dispatcher
+from gossamer_agent.forker import Forker, ZygoteProcess
+from gossamer_agent.handset import Handset
+from gossamer_agent.probe.survey import survey
+from gossamer_mesh import capability, subjects, wire
+from gossamer_mesh.access import Access
+from gossamer_mesh.bus import Bus, open_bus
+from gossamer_mesh.errors import ConfigError, MeshError, NoAgentError
+from gossamer_mesh.link import Link
+from gossamer_mesh.link.nats import NatsLink
+
+JITTER: Final = 0.1
+CLAIM_S: Final = 2.0
+"""How long the holder of a name may take to say so before it is taken for dead."""
+
+PUBLISH_RETRY_S: Final = 1.0
+LEAVE_S: Final = 2.0
+
+_log = logging.getLogger("gossamer.agent")
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415  slow to import
+
+    return version("gossamer")
+
+
+def run(
+    config: AgentConfig,
+    access: Access,
+    zygote: ZygoteProcess,
+    *,
+    ready: Callable[[int], None],
+    lifeline: int | None = None,
+) -> int:
+    """Join the mesh and serve until SIGTERM, SIGINT or the end of `lifeline`, then drain.
+
+    Returns 0. Raises `ConnectError` when the mesh cannot be joined, `ConfigError` when the name
+    is held by another agent. Running calls get `config.drain_s` to end; a second signal, or the
+    end of that time, kills them. No process outlives the call.
+    """
+    incarnation = time.time_ns() // 1_000_000
+    link = NatsLink.connect(access, name=f"{config.name}-{incarnation}")
+    directory = Path(tempfile.mkdtemp(prefix="gossamer-agent-"))
+    try:
+        agent = _Agent(config, link, zygote, incarnation, directory, ready)
+        trio.run(agent.live, lifeline)
+    finally:
+        link.close()
+        shutil.rmtree(directory, ignore_errors=True)
+    return 0
+
+
+class _Agent:
+    def __init__(
+        self,
+        config: AgentConfig,
+        link: Link,
+        zygote: ZygoteProcess,
+        incarnation: int,
+        directory: Path,
+        ready: Callable[[int], None],
+    ) -> None:
+        self._config = config
+        self._link = link
+        self._incarnation = incarnation
+        self._ready = ready
+        self._document = survey(config, incarnation=incarnation, revision=1, version=_version())
+        self._dispatcher = Dispatcher(
+            incarnation,
+            slots=config.slots,
+            room=config.queue,
+            gpus=[gpu.index for gpu in self._document.gpus],
+            warm=config.warm,
+            recycle_after=config.recycle_after,
+            memory_bytes=config.memory_bytes,
+            python=self._document.python,
+        )
+        # Unbounded: a notice says what must be done to a process, and is said once.
+        self._send, self._notices = trio.open_memory_channel[Notice](math.inf)
+        self._data = DataPlane(
+            link,
+            self._dispatcher,
+            name=config.name,
+            site=config.site,
+            incarnation=incarnation,
+            interval_s=config.heartbeat_s,
+            output=config.output_bytes,
+            told=self._told,
+        )
+        self._forker = Forker(
+            zygote,
+            preload=config.preload,
+            directory=directory,
+            output=config.output_bytes,
+            up=self._worker_up,
+            ended=self._worker_ended,
+            failed=self._spawn_failed,
+        )
+        self._drain_asked = trio.Event()
+        self._drained = trio.Event()
+        self._killed_now = trio.Event()
+
+    async def live(self, lifeline: int | None) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        async with open_bus(self._link) as bus, trio.open_nursery() as nursery:
+            await nursery.start(self._signals)
+            nursery.start_soon(self._forker.run)
+            await self._claim(bus)
+            nursery.start_soon(self._obey)
+            self._data.open()
+            self._link.post(self._data.keep_warm)
+            nursery.start_soon(self._hold_name, bus)
+            await self._publish(bus)
+            nursery.start_soon(self._beat)
+            if lifeline is not None:
+                nursery.start_soon(self._watch, lifeline)
+            handle = self._link.on_status(self._status)
+            self._ready(os.getpid())
+            _log.info("agent %s has joined, with %d slots", self._config.name, self._config.slots)
+            await self._drain_asked.wait()
+            await self._leave(bus)
+            handle.cancel()
+            nursery.cancel_scope.cancel()
+
+    # -- joining and leaving -----------------------------------------------------------------
+
+    async def _claim(self, bus: Bus) -> None:
+        """Refuse to start where another live agent holds our name."""
+        name = self._config.name
+        claim = wire.encode(wire.Claim(name, self._incarnation, os.uname().nodename))
+        with trio.move_on_after(CLAIM_S):
+            try:
+                answer = await bus.request(subjects.join_claim(name), claim)
+            except NoAgentError:
+                return
+            holder = wire.decode_claim(answer.payload)
+            raise ConfigError(
+                f"the name {name!r} is held by a live agent on {holder.host} "
+                f"(incarnation {holder.incarnation}): stop that one, or choose another --name",
+                value=name,
+                holder=holder.host,
+            )
+        _log.warning("the holder of the name %r does not answer; it is taken over", name)
+
+    async def _hold_name(self, bus: Bus) -> None:
+        mine = wire.encode(wire.Claim(self._config.name, self._incarnation, os.uname().nodename))
+        subject = subjects.join_claim(self._config.name)
+        async with bus.subscription(subject, capacity=16) as claims:
+            async for message in claims:
+                if message.reply:
+                    self._link.publish(message.reply, mine)
+
+    async def _publish(self, bus: Bus) -> None:
+        """Put the capability document; without JetStream say so and keep trying."""
+        document = capability.encode(self._document)
+        bucket = bus.key_value(subjects.AGENTS_BUCKET)
+        while True:
+            try:
+                await bucket.put(self._config.name, document)
+            except MeshError as error:
+                _log.warning("the capability document is not published yet: %s", error)
+                await trio.sleep(PUBLISH_RETRY_S)
+            else:
+                break
+        self._link.post(lambda: self._data.beat(self._document.revision))
+
+    async def _leave(self, bus: Bus) -> None:
+        _log.info("draining: %d workers", self._forker.living)
+        self._link.post(lambda: self._data.step(ev.DrainAsked()))
+        self._link.post(self._data.beat)
+        with trio.move_on_after(self._config.drain_s):
+            async with trio.open_nursery() as nursery:
+
+                async def until(event: trio.Event) -> None:
+                    await event.wait()
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(until, self._drained)
+                nursery.start_soon(until, self._killed_now)
+        with trio.move_on_after(LEAVE_S):
+            try:
+                await bus.key_value(subjects.AGENTS_BUCKET).delete(self._config.name)
+            except MeshError as error:
+                _log.info("the capability document stays behind: %s", error)
+        self._data.close()
+        self._forker.kill_all()
+        with trio.move_on_after(LEAVE_S):
+            await self._forker.wait_ended()
+        _log.info("agent %s has left", self._config.name)
+
+    # -- children ----------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        jitter = random.Random(self._incarnation)
+        while True:
+            await trio.sleep(self._config.heartbeat_s * (1 + jitter.uniform(-JITTER, JITTER)))
+            self._link.post(self._data.beat)
+
+    async def _signals(self, *, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+            task_status.started()
+            async for number in received:
+                if self._drain_asked.is_set():
+                    _log.warning("%s again: running calls are killed", signal.Signals(number).name)
+                    self._killed_now.set()
+                self._drain_asked.set()
+
+    async def _watch(self, fd: int) -> None:
+        """Leave when whoever started us is gone: its end of the pipe is closed then."""
+        await trio.lowlevel.wait_readable(fd)
+        _log.info("the process that started this agent is gone")
+        self._killed_now.set()
+        self._drain_asked.set()
+
+    async def _obey(self) -> None:
+        """Do what the dispatcher wants done to processes."""
+        async for notice in self._notices:
+            match notice:
+                case ev.Spawn():
+                    for _ in range(notice.count):
+                        self._forker.spawn()
+                case ev.Overdue():
+                    condemned = ev.Condemned(notice.worker, notice.seq)
+                    self._link.post(functools.partial(self._data.step, condemned))
+                case ev.Kill() | ev.Retire():
+                    self._forker.kill(notice.worker)
+                case ev.Drained():
+                    self._drained.set()
+                case ev.DrainAsked():
+                    self._drain_asked.set()
+
+    # -- told from elsewhere -----------------------------------------------------------------
+
+    def _told(self, notices: list[Notice]) -> None:
+        """From the link's thread."""
+
+        def put() -> None:
+            for notice in notices:
+                self._send.send_nowait(notice)
+
+        try:
+            self._token.run_sync_soon(put)
+        except trio.RunFinishedError:
+            _log.debug("left already: %d notices are moot", len(notices))
+
+    def _status(self, status: str) -> None:
+        """From the link's thread: after an outage the mesh hears of us at once."""
+        if status == "up":
+            self._data.beat()
+
+    def _worker_up(self, hands: Handset) -> None:
+        self._link.post(lambda: self._data.attach(hands))
+
+    def _worker_ended(self, number: int, cause: str) -> None:
+        self._link.post(lambda: self._data.ended(number, cause))
+
+    def _spawn_failed(self, cause: str) -> None:
+        _log.error("%s", cause)
+        self._link.post(lambda: self._data.step(ev.SpawnFailed(cause)))

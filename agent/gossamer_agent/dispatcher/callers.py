@@ -1,0 +1,145 @@
+"""What each caller has here, what has become of what it had, and how long it may be silent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from gossamer_agent.dispatcher.events import Effect, Reply
+from gossamer_agent.dispatcher.queue import Item
+from gossamer_agent.dispatcher.workers import Worker
+from gossamer_mesh.wire import Accepted, Call, Done, Record, Refusal, Refused, Status
+
+ENDED_KEPT: Final = 65_536
+LEASE_S: Final = 30.0
+"""For a caller that has not said otherwise."""
+
+LONGEST_LEASE_S: Final = 7 * 86_400.0
+_ACKED: Final = "its caller has this outcome"
+_DROPPED: Final = "it has run, but its outcome was not fetched in time and is no longer kept"
+
+
+class Caller:
+    """One caller. `live` are its attempts here, `ended` the last outcomes, both by task."""
+
+    def __init__(self) -> None:
+        self.lease_s = LEASE_S
+        self.silent_until = 0.0
+        self.abandoned = False
+        self.live: dict[int, Item] = {}
+        self.ended: dict[int, Done] = {}
+
+    def heard(self, now: float) -> None:
+        """Anything that a caller sends is a sign of life."""
+        self.silent_until = now + self.lease_s
+        self.abandoned = False
+
+    def repeated(self, call: Call, records: list[Record]) -> bool:
+        """Tell whether this attempt must not be run (again); answer it in `records`."""
+        live = self.live.get(call.task)
+        if live is not None:
+            if call.attempt < live.attempt:
+                return True
+            if call.attempt > live.attempt and live.cancelled:
+                records.append(
+                    Refused(call.task, call.attempt, "full", "its earlier attempt is being ended")
+                )
+                return True
+            # A caller that lost sight of us counts on; what runs already is what it wants.
+            live.attempt = call.attempt
+            records.append(Accepted(call.task, call.attempt))
+            return True
+        done = self.ended.get(call.task)
+        if done is None or call.attempt > done.attempt:
+            return False
+        if call.attempt == done.attempt and done.note != _ACKED:
+            records.append(done)
+        return True
+
+    def ends(self, item: Item, done: Done) -> None:
+        self.live.pop(item.task, None)
+        ended = self.ended
+        ended[item.task] = done
+        if len(ended) > ENDED_KEPT:
+            del ended[next(iter(ended))]
+
+    def acked(self, tasks: Sequence[int]) -> None:
+        """Let go of the payloads; that the attempts have run is remembered for longer."""
+        for task in tasks:
+            done = self.ended.get(task)
+            if done is not None:
+                self.ended[task] = Done(done.task, done.attempt, "error", note=_ACKED)
+
+    def dropped(self, tasks: Sequence[int]) -> None:
+        """Let go of the payloads; who asks again hears that the outcome is lost."""
+        for task in tasks:
+            done = self.ended.get(task)
+            if done is not None and done.note != _ACKED:
+                self.ended[task] = Done(done.task, done.attempt, "crashed", note=_DROPPED)
+
+
+class Callers:
+    """All callers that are heard of, or have something here."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, Caller] = {}
+
+    def get(self, name: str) -> Caller | None:
+        return self._all.get(name)
+
+    def meet(self, name: str, now: float) -> Caller:
+        """Return the caller, who has just been heard."""
+        caller = self._all.get(name)
+        if caller is None:
+            caller = self._all[name] = Caller()
+        caller.heard(now)
+        return caller
+
+    def of(self, item: Item) -> Caller:
+        """Return whose item this is: nobody is forgotten who has something here."""
+        return self._all[item.key.caller]
+
+    def forget_if_done(self, name: str) -> None:
+        caller = self._all.get(name)
+        if caller is not None and not caller.live:
+            del self._all[name]
+
+    def silent(self, now: float) -> list[str]:
+        """Return who has been silent for longer than agreed, and has not been given up."""
+        return [
+            name
+            for name, caller in self._all.items()
+            if caller.silent_until < now and not (caller.abandoned and caller.live)
+        ]
+
+    def refuse(self, item: Item, reason: Refusal, detail: str, effects: list[Effect]) -> None:
+        """Give an attempt back that has not been started: it was never here."""
+        item.ended = True
+        del self.of(item).live[item.task]
+        refused = Refused(item.task, item.attempt, reason, detail)
+        effects.append(Reply(item.key.caller, [refused]))
+
+    def end(
+        self,
+        item: Item,
+        status: Status,
+        now: float,
+        effects: list[Effect],
+        *,
+        note: str = "",
+        worker: Worker | None = None,
+    ) -> None:
+        """End an attempt without a result. `worker`: where it ran, if it was started."""
+        ran_s = now - worker.head_since if worker is not None else 0.0
+        done = Done(
+            item.task,
+            item.attempt,
+            status,
+            queued_s=max(0.0, now - item.arrived - ran_s),
+            ran_s=ran_s,
+            worker=worker.pid if worker is not None else 0,
+            note=note,
+        )
+        item.ended = True
+        self.of(item).ends(item, done)
+        effects.append(Reply(item.key.caller, [done]))

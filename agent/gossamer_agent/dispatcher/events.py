@@ -1,0 +1,197 @@
+"""What the dispatcher hears (events) and what it wants done (effects)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from gossamer_agent.worker.frames import ResultFrame
+from gossamer_mesh.wire import Record, Run
+
+Why = Literal["timeout", "cancelled", "lease"]
+
+
+class RunArrived(msgspec.Struct, frozen=True, gc=False):
+    """A caller sends calls."""
+
+    caller: str
+    run: Run
+
+
+class CodeArrived(msgspec.Struct, frozen=True, gc=False):
+    """A caller answers `NeedCode`; empty code: it has none."""
+
+    caller: str
+    function: bytes
+    code: bytes
+
+
+class CancelAsked(msgspec.Struct, frozen=True, gc=False):
+    """A caller gives up tasks, whatever their attempt."""
+
+    caller: str
+    tasks: Sequence[int]
+
+
+class CallerHeard(msgspec.Struct, frozen=True, gc=False):
+    """A caller is alive, and may be silent for `lease_s` from now."""
+
+    caller: str
+    lease_s: float
+
+
+class CallerAcked(msgspec.Struct, frozen=True, gc=False):
+    """The caller has the outcomes of these tasks: they need not be remembered."""
+
+    caller: str
+    tasks: Sequence[int]
+
+
+class ResultsDropped(msgspec.Struct, frozen=True, gc=False):
+    """The outcomes of these tasks were sent, and cannot be sent again."""
+
+    caller: str
+    tasks: Sequence[int]
+
+
+class CallerLeft(msgspec.Struct, frozen=True, gc=False):
+    """A caller says goodbye."""
+
+    caller: str
+
+
+class WorkerUp(msgspec.Struct, frozen=True, gc=False):
+    """A fresh worker is connected."""
+
+    worker: int
+    pid: int
+
+
+class ResultsArrived(msgspec.Struct, frozen=True, gc=False):
+    """A worker finished calls, in the order in which it was given them."""
+
+    worker: int
+    frames: Sequence[ResultFrame]
+
+
+class Garbled(msgspec.Struct, frozen=True, gc=False):
+    """What a worker sent cannot be read."""
+
+    worker: int
+
+
+class Revoked(msgspec.Struct, frozen=True, gc=False):
+    """After `Revoke`: of the calls up to `upto` the worker starts none later than `current`.
+
+    Should it have shied from `current` itself, it says so by a result frame.
+    """
+
+    worker: int
+    current: int
+    upto: int
+
+
+class Condemned(msgspec.Struct, frozen=True, gc=False):
+    """Control asks for leave to kill a worker because of call `seq`."""
+
+    worker: int
+    seq: int
+
+
+class WorkerGone(msgspec.Struct, frozen=True, gc=False):
+    """A worker is seen to have ended. `current`: the last call it started."""
+
+    worker: int
+    current: int
+    cause: str
+
+
+class SpawnFailed(msgspec.Struct, frozen=True, gc=False):
+    """A worker that was asked for will not come."""
+
+    cause: str
+
+
+class DrainAsked(msgspec.Struct, frozen=True, gc=False):
+    """Take nothing new; give back what has not started."""
+
+
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """Time has passed."""
+
+
+Event = (
+    RunArrived
+    | CodeArrived
+    | CancelAsked
+    | CallerHeard
+    | CallerAcked
+    | ResultsDropped
+    | CallerLeft
+    | WorkerUp
+    | ResultsArrived
+    | Garbled
+    | Revoked
+    | Condemned
+    | WorkerGone
+    | SpawnFailed
+    | DrainAsked
+    | Tick
+)
+
+
+class ToWorker(msgspec.Struct, frozen=True, gc=False):
+    """Send bytes to a worker."""
+
+    worker: int
+    data: bytes
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """Tell a caller."""
+
+    caller: str
+    records: list[Record]
+
+
+class Revoke(msgspec.Struct, frozen=True, gc=False):
+    """Forbid a worker to start calls up to `upto`, then report `Revoked`."""
+
+    worker: int
+    upto: int
+
+
+class Spawn(msgspec.Struct, frozen=True, gc=False):
+    """Control: start so many more workers."""
+
+    count: int
+
+
+class Retire(msgspec.Struct, frozen=True, gc=False):
+    """Control: end an idle worker; it is fed no more."""
+
+    worker: int
+    why: str
+
+
+class Overdue(msgspec.Struct, frozen=True, gc=False):
+    """Control: call `seq` on this worker must end; ask with `Condemned`."""
+
+    worker: int
+    seq: int
+    why: Why
+
+
+class Kill(msgspec.Struct, frozen=True, gc=False):
+    """Control: leave is given, kill it now."""
+
+    worker: int
+
+
+class Drained(msgspec.Struct, frozen=True, gc=False):
+    """Control: nothing is left to do here."""
+
+
+Effect = ToWorker | Reply | Revoke | Spawn | Retire | Overdue | Kill | Drained

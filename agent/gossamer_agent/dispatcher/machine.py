@@ -1,0 +1,327 @@
+"""The dispatcher: `step(event, now) -> effects`. Same events, same effects.
+
+How killing works: an `Overdue` effect tells control that a call must end; control answers
+`Condemned`; if that call is still running, the dispatcher stops feeding the worker and grants
+`Kill`; `WorkerGone` then says which call the worker was at. Calls before it had ended, that one
+is charged, later ones go back to the queue uncharged.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from gossamer_agent.dispatcher import events as ev
+from gossamer_agent.dispatcher.callers import LONGEST_LEASE_S, Callers
+from gossamer_agent.dispatcher.deadlines import Deadlines
+from gossamer_agent.dispatcher.feeding import Feeder
+from gossamer_agent.dispatcher.functions import UNKNOWN_S, Functions
+from gossamer_agent.dispatcher.parking import Parking
+from gossamer_agent.dispatcher.queue import Item, Key, Waiting
+from gossamer_agent.dispatcher.running import Running
+from gossamer_agent.dispatcher.workers import Worker, Workers
+from gossamer_agent.worker import frames
+from gossamer_mesh.wire import Accepted, AgentState, Job, NeedCode, Record, Refusal, Refused
+
+ACCEPT_S: Final = 0.050
+"""A result within this is its own acceptance."""
+
+TICK_S: Final = 0.020
+
+
+class Dispatcher:
+    """Owns the queue, the workers' loads and what every caller is owed.
+
+    `slots` CPUs, GPUs by index, `room` calls at most waiting, `warm` workers kept ready,
+    `memory_bytes` the limit of a call that demands none (0: no limit).
+    """
+
+    def __init__(
+        self,
+        incarnation: int,
+        *,
+        slots: int,
+        room: int,
+        gpus: Sequence[int] = (),
+        warm: int = 1,
+        recycle_after: int = 100_000,
+        memory_bytes: int = 0,
+        python: str = "",
+    ) -> None:
+        self._incarnation = incarnation
+        self._room = room
+        self._memory_bytes = memory_bytes
+        self._python = python
+        self._workers = Workers(slots, gpus)
+        self._waiting = Waiting()
+        self._parking = Parking()
+        self._callers = Callers()
+        self._functions = Functions()
+        self._feeder = Feeder(
+            self._workers, self._waiting, self._parking, self._functions, self._callers, warm=warm
+        )
+        self._running = Running(
+            self._workers,
+            self._waiting,
+            self._functions,
+            self._callers,
+            self._feeder,
+            recycle_after=recycle_after,
+        )
+        self._deadlines = Deadlines()
+        self._unaccepted: list[Item] = []
+        self._draining = False
+        self._drained_told = False
+        self._state_seq = 0
+        self._handlers: dict[type[Any], Callable[[Any, float, list[ev.Effect]], None]] = {
+            ev.RunArrived: self._run_arrived,
+            ev.ResultsArrived: self._running.results,
+            ev.Tick: self._tick,
+            ev.CallerHeard: self._caller_heard,
+            ev.CallerAcked: self._caller_acked,
+            ev.ResultsDropped: self._results_dropped,
+            ev.CallerLeft: self._caller_left,
+            ev.CancelAsked: self._cancel_asked,
+            ev.CodeArrived: self._code_arrived,
+            ev.WorkerUp: self._worker_up,
+            ev.WorkerGone: self._worker_gone,
+            ev.SpawnFailed: self._spawn_failed,
+            ev.Garbled: self._running.garbled,
+            ev.Revoked: self._running.revoked,
+            ev.Condemned: self._running.condemned,
+            ev.DrainAsked: self._drain_asked,
+        }
+
+    def step(self, event: ev.Event, now: float) -> list[ev.Effect]:
+        effects: list[ev.Effect] = []
+        self._handlers[type(event)](event, now, effects)
+        if self._waiting.count:
+            self._feeder.feed(now, effects)
+        if self._draining and not self._drained_told and not self.busy:
+            self._drained_told = True
+            effects.append(ev.Drained())
+        return effects
+
+    def keep_warm(self, now: float) -> list[ev.Effect]:
+        """Ask for the workers that should be ready before any work arrives."""
+        effects: list[ev.Effect] = []
+        if not self._draining:
+            self._feeder.warm_up(now, effects)
+        return effects
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or runs: then `Tick` is needed, and once more afterwards."""
+        return (
+            self._waiting.count > 0
+            or self._workers.free_slots < self._workers.slots
+            or self._parking.count > 0
+        )
+
+    def state(self) -> AgentState:
+        """Return the agent's fresh state, numbered."""
+        self._state_seq += 1
+        slots = self._workers.slots
+        queued = self._waiting.count + self._parking.count
+        return AgentState(
+            seq=self._state_seq,
+            slots=slots,
+            free=self._workers.free_slots,
+            queued=queued,
+            queue_s=max(0.0, self._waiting.expected_s) / slots,
+            room=max(0, self._room - queued),
+            draining=self._draining,
+        )
+
+    def owed(self, caller: str) -> int:
+        known = self._callers.get(caller)
+        return len(known.live) if known else 0
+
+    def knows(self, caller: str) -> bool:
+        """Whether the caller has been heard within its lease, or still has something here."""
+        return self._callers.get(caller) is not None
+
+    # -- callers -----------------------------------------------------------------------------
+
+    def _run_arrived(self, event: ev.RunArrived, now: float, effects: list[ev.Effect]) -> None:
+        run, name = event.run, event.caller
+        job = run.job
+        function = job.function
+        caller = self._callers.meet(name, now)
+        refusal = self._refusal(run.incarnation, job)
+        if job.code and refusal is None and self._functions.learn(function, job.code):
+            self._unpark(name, function, now)
+        key = Key(name, job.cpus, job.gpus, job.memory_bytes or self._memory_bytes)
+        each_s = self._functions.mean_s.get(function, UNKNOWN_S)
+        has_code = function in self._functions
+        waiting, live, ended = self._waiting, caller.live, caller.ended
+        room = self._room - self._parking.count
+        records: list[Record] = []
+        for call in run.calls:
+            task = call.task
+            if (task in live or task in ended) and caller.repeated(call, records):
+                continue
+            if refusal is not None:
+                records.append(Refused(task, call.attempt, *refusal))
+            elif call.left_s < 0:
+                records.append(Refused(task, call.attempt, "expired", "it arrived too late"))
+            elif waiting.count >= room:
+                records.append(
+                    Refused(task, call.attempt, "full", f"{self._room} calls wait already")
+                )
+            else:
+                item = Item(key, job, call, now, each_s * (call.items or 1))
+                live[task] = item
+                self._unaccepted.append(item)
+                if item.deadline:
+                    self._deadlines.add(item)
+                if has_code:
+                    waiting.push(item, now)
+                else:
+                    room -= 1
+                    if self._parking.add(item, now):
+                        records.append(NeedCode(function))
+        if records:
+            effects.append(ev.Reply(name, records))
+
+    def _refusal(self, incarnation: int, job: Job) -> tuple[Refusal, str] | None:
+        if incarnation != self._incarnation:
+            return "incarnation", "the agent has been restarted"
+        if self._draining:
+            return "draining", "the agent is leaving the mesh"
+        if job.python and self._python and job.python != self._python:
+            return "python", f"its code is of Python {job.python}, here runs {self._python}"
+        lacking = self._lacking(job)
+        return ("incapable", lacking) if lacking else None
+
+    def _lacking(self, job: Job) -> str:
+        slots, gpus = self._workers.slots, self._workers.gpu_count
+        if not 1 <= job.cpus <= slots:
+            return f"cpus={job.cpus}; it can give 1 to {slots}"
+        if not 0 <= job.gpus <= gpus:
+            return f"gpus={job.gpus}; it can give 0 to {gpus}"
+        if job.memory_bytes < 0:
+            return f"memory_bytes={job.memory_bytes}; it must not be negative"
+        if len(job.function) != frames.DIGEST_BYTES:
+            return f"a digest of {len(job.function)} bytes is none of a function"
+        return ""
+
+    def _caller_heard(self, event: ev.CallerHeard, now: float, _: list[ev.Effect]) -> None:
+        caller = self._callers.meet(event.caller, now)
+        # In this order: what is not a number lapses, too.
+        caller.lease_s = min(LONGEST_LEASE_S, event.lease_s)
+        caller.heard(now)
+
+    def _caller_acked(self, event: ev.CallerAcked, _now: float, _: list[ev.Effect]) -> None:
+        caller = self._callers.get(event.caller)
+        if caller is not None:
+            caller.acked(event.tasks)
+
+    def _results_dropped(self, event: ev.ResultsDropped, _now: float, _: list[ev.Effect]) -> None:
+        caller = self._callers.get(event.caller)
+        if caller is not None:
+            caller.dropped(event.tasks)
+
+    def _caller_left(self, event: ev.CallerLeft, now: float, effects: list[ev.Effect]) -> None:
+        self._abandon(event.caller, "cancelled", now, effects)
+
+    def _abandon(self, name: str, why: ev.Why, now: float, effects: list[ev.Effect]) -> None:
+        caller = self._callers.get(name)
+        if caller is None:
+            return
+        caller.abandoned = True
+        for item in list(caller.live.values()):
+            if item.job.orphans == "cancel":
+                self._give_up(item, why, now, effects)
+        self._callers.forget_if_done(name)
+
+    def _cancel_asked(self, event: ev.CancelAsked, now: float, effects: list[ev.Effect]) -> None:
+        caller = self._callers.get(event.caller)
+        if caller is None:
+            return
+        caller.heard(now)
+        for task in event.tasks:
+            item = caller.live.get(task)
+            if item is not None:
+                self._give_up(item, "cancelled", now, effects)
+
+    def _give_up(self, item: Item, why: ev.Why, now: float, effects: list[ev.Effect]) -> None:
+        if item.seq == 0:
+            self._drop(item)
+            self._callers.end(item, "cancelled", now, effects)
+        else:
+            self._running.cancel(item, why, effects)
+
+    def _drop(self, item: Item) -> None:
+        if not self._parking.discard(item):
+            self._waiting.drop(item)
+
+    # -- code --------------------------------------------------------------------------------
+
+    def _code_arrived(self, event: ev.CodeArrived, now: float, effects: list[ev.Effect]) -> None:
+        name, function = event.caller, event.function
+        if function in self._functions or (
+            event.code and self._functions.learn(function, event.code)
+        ):
+            self._unpark(name, function, now)
+        else:
+            note = "the code sent is not that of its digest" if event.code else "no code was sent"
+            for item in self._parking.take(name, function):
+                self._callers.end(item, "crashed", now, effects, note=f"its caller: {note}")
+
+    def _unpark(self, caller: str, function: bytes, now: float) -> None:
+        for item in self._parking.take(caller, function):
+            self._waiting.push(item, now)
+
+    # -- workers -----------------------------------------------------------------------------
+
+    def _worker_up(self, event: ev.WorkerUp, _now: float, _: list[ev.Effect]) -> None:
+        self._workers.add(Worker(event.worker, event.pid))
+
+    def _spawn_failed(self, event: ev.SpawnFailed, now: float, effects: list[ev.Effect]) -> None:
+        self._workers.spawning = max(0, self._workers.spawning - 1)
+        self._feeder.does_not_work(event.cause, now, effects)
+
+    def _worker_gone(self, event: ev.WorkerGone, now: float, effects: list[ev.Effect]) -> None:
+        self._running.gone(event, now, effects)
+        effects += self.keep_warm(now)
+
+    # -- time --------------------------------------------------------------------------------
+
+    def _tick(self, _event: ev.Tick, now: float, effects: list[ev.Effect]) -> None:
+        for name in self._callers.silent(now):
+            self._abandon(name, "lease", now, effects)
+        if self.busy:
+            self._tell_acceptance(now, effects)
+            self._running.look(now, effects)
+            for item in self._deadlines.due(now):
+                self._drop(item)
+                self._callers.end(item, "expired", now, effects)
+            for name, function in self._parking.to_ask(now):
+                effects.append(ev.Reply(name, [NeedCode(function)]))
+        else:
+            # All that they hold has ended.
+            self._unaccepted.clear()
+            self._deadlines.clear()
+        effects += self.keep_warm(now)
+
+    def _tell_acceptance(self, now: float, effects: list[ev.Effect]) -> None:
+        replies: dict[str, list[Record]] = {}
+        at = 0
+        for item in self._unaccepted:
+            if now - item.arrived < ACCEPT_S:
+                break
+            at += 1
+            if not item.ended:
+                replies.setdefault(item.key.caller, []).append(Accepted(item.task, item.attempt))
+        del self._unaccepted[:at]
+        for caller, records in replies.items():
+            effects.append(ev.Reply(caller, records))
+
+    def _drain_asked(self, _: ev.DrainAsked, _now: float, effects: list[ev.Effect]) -> None:
+        self._draining = self._running.draining = True
+        for item in list(itertools.chain(self._waiting, self._parking)):
+            self._callers.refuse(item, "draining", "the agent is leaving the mesh", effects)
+        self._waiting.clear()
+        self._parking.clear()

@@ -1,0 +1,217 @@
+"""The calls that workers have: how they end, how they are taken back, how they are killed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gossamer_agent.dispatcher import events as ev
+from gossamer_agent.dispatcher.callers import Callers
+from gossamer_agent.dispatcher.feeding import TAKE_BACK_S, Feeder
+from gossamer_agent.dispatcher.functions import Functions
+from gossamer_agent.dispatcher.queue import Item, Waiting
+from gossamer_agent.dispatcher.workers import Worker, Workers
+from gossamer_agent.worker import frames
+from gossamer_mesh.wire import Done, Record, Started, Status
+
+STARTED_S: Final = 0.050
+"""Before, a caller need not hear that its call is running: the result may be there as soon."""
+
+MOST_RETURNS: Final = 3
+
+
+class Running:
+    """Hears what workers report, and decides which calls control may end by killing."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        waiting: Waiting,
+        functions: Functions,
+        callers: Callers,
+        feeder: Feeder,
+        *,
+        recycle_after: int,
+    ) -> None:
+        self._workers = workers
+        self._waiting = waiting
+        self._functions = functions
+        self._callers = callers
+        self._feeder = feeder
+        self._recycle_after = recycle_after
+        self.draining = False
+
+    def results(self, event: ev.ResultsArrived, now: float, effects: list[ev.Effect]) -> None:
+        worker = self._workers.get(event.worker)
+        if worker is None:
+            return
+        running = worker.running
+        was_busy = bool(running)
+        caller = self._callers.get(worker.key.caller) if worker.key else None
+        returned: list[Item] = []
+        records: list[Record] = []
+        for frame in event.frames:
+            status = frame.status
+            if caller is None or not running or running[0].seq != frame.seq:
+                if status == frames.REVOKED:
+                    continue
+                # Out of step: whatever it says next cannot be believed.
+                self._kill(worker, effects)
+                break
+            item = running.popleft()
+            worker.head_since = now
+            if status == frames.REVOKED:
+                item.seq = 0
+                returned.append(item)
+                continue
+            self._functions.took(item.job.function, frame.ran_s / (item.call.items or 1))
+            done = Done(
+                item.task,
+                item.attempt,
+                "ok" if status == frames.OK else "error",
+                frame.data if status != frames.TOO_LARGE else b"",
+                max(0.0, now - item.arrived - frame.ran_s),
+                frame.ran_s,
+                worker.pid,
+                frame.buffers,
+                frame.stdout.decode("utf-8", "replace") if frame.stdout else "",
+                frame.stderr.decode("utf-8", "replace") if frame.stderr else "",
+                _too_large(frame) if status == frames.TOO_LARGE else "",
+            )
+            item.ended = True
+            caller.ends(item, done)
+            records.append(done)
+        worker.calls += len(records)
+        worker.spent = worker.calls >= self._recycle_after
+        if records and worker.key:
+            self._feeder.works()
+            effects.append(ev.Reply(worker.key.caller, records))
+        if returned:
+            self._give_back(returned, now, effects)
+        if running:
+            if running[0].cancelled:
+                self._ask(worker, running[0], "cancelled", effects)
+        elif was_busy:
+            worker.revoking = 0
+            self._workers.release(worker)
+            if worker.spent and not worker.condemned:
+                self._workers.condemn(worker)
+                effects.append(ev.Retire(worker.number, "it has served its number of calls"))
+
+    def garbled(self, event: ev.Garbled, _now: float, effects: list[ev.Effect]) -> None:
+        worker = self._workers.get(event.worker)
+        if worker is not None:
+            self._kill(worker, effects)
+
+    def cancel(self, item: Item, why: ev.Why, effects: list[ev.Effect]) -> None:
+        """End a call that a worker has; when and how it has ended is told later."""
+        item.cancelled = True
+        for worker in self._workers:
+            if item in worker.running:
+                if worker.running[0] is item:
+                    self._ask(worker, item, why, effects)
+                else:
+                    _revoke(worker, effects)
+
+    def look(self, now: float, effects: list[ev.Effect]) -> None:
+        """See whose call has been running for too long for something."""
+        for worker in self._workers:
+            if not worker.running:
+                continue
+            head = worker.running[0]
+            ran_s = now - worker.head_since
+            if ran_s > TAKE_BACK_S and len(worker.running) > 1:
+                _revoke(worker, effects)
+            if ran_s > STARTED_S and not head.started:
+                head.started = True
+                started = Started(head.task, head.attempt, ran_s)
+                effects.append(ev.Reply(head.key.caller, [started]))
+            if 0 < head.job.timeout_s < ran_s:
+                self._ask(worker, head, "timeout", effects)
+
+    def revoked(self, event: ev.Revoked, now: float, effects: list[ev.Effect]) -> None:
+        worker = self._workers.get(event.worker)
+        if worker is None or worker.revoking != event.upto:
+            return
+        worker.revoking = 0
+        running = worker.running
+        back: list[Item] = []
+        while running and running[-1].seq > event.current:
+            item = running.pop()
+            item.seq = 0
+            back.append(item)
+        if back and not running:
+            self._workers.release(worker)
+        back.reverse()
+        self._give_back(back, now, effects)
+        if running and running[0].cancelled:
+            self._ask(worker, running[0], "cancelled", effects)
+
+    def condemned(self, event: ev.Condemned, _now: float, effects: list[ev.Effect]) -> None:
+        worker = self._workers.get(event.worker)
+        if worker is not None and worker.running and worker.running[0].seq == event.seq:
+            self._kill(worker, effects)
+
+    def gone(self, event: ev.WorkerGone, now: float, effects: list[ev.Effect]) -> None:
+        worker = self._workers.get(event.worker)
+        if worker is None:
+            return
+        self._workers.remove(worker)
+        back: list[Item] = []
+        for item in worker.running:
+            note = event.cause
+            if item.seq > event.current:
+                item.returns += 1
+                if item.returns <= MOST_RETURNS:
+                    item.seq = 0
+                    back.append(item)
+                    continue
+                note = f"{item.returns} workers died before they came to it; the last: {note}"
+            elif worker.condemned and worker.asked_seq and worker.asked_seq != item.seq:
+                note = "its worker was killed because of the call before it"
+            status: Status = "crashed"
+            if worker.asked_seq == item.seq and worker.why == "timeout":
+                status = "timeout"
+            elif item.cancelled:
+                status = "cancelled"
+            self._callers.end(item, status, now, effects, note=note, worker=worker)
+        self._give_back(back, now, effects)
+        if event.current == 0 and not worker.condemned:
+            self._feeder.does_not_work(event.cause, now, effects)
+
+    def _give_back(self, items: list[Item], now: float, effects: list[ev.Effect]) -> None:
+        kept: list[Item] = []
+        for item in items:
+            if item.cancelled:
+                self._callers.end(item, "cancelled", now, effects)
+            elif self.draining:
+                self._callers.refuse(item, "draining", "the agent is leaving the mesh", effects)
+            elif item.deadline and item.deadline <= now:
+                self._callers.end(item, "expired", now, effects)
+            else:
+                kept.append(item)
+        self._waiting.push_front(kept, now)
+
+    def _ask(self, worker: Worker, item: Item, why: ev.Why, effects: list[ev.Effect]) -> None:
+        if worker.asked_seq != item.seq and not worker.condemned:
+            worker.asked_seq = item.seq
+            worker.why = why
+            effects.append(ev.Overdue(worker.number, item.seq, why))
+
+    def _kill(self, worker: Worker, effects: list[ev.Effect]) -> None:
+        if not worker.condemned:
+            self._workers.condemn(worker)
+            effects.append(ev.Kill(worker.number))
+
+
+def _revoke(worker: Worker, effects: list[ev.Effect]) -> None:
+    if not worker.revoking:
+        worker.revoking = worker.sent_seq
+        effects.append(ev.Revoke(worker.number, worker.sent_seq))
+
+
+def _too_large(frame: frames.ResultFrame) -> str:
+    size = frame.data[:20].decode("ascii", "replace")
+    return (
+        f"the result takes {size} bytes and one message carries {frames.MAX_RESULT_BYTES}: "
+        "return a path, or a smaller piece"
+    )

@@ -1,0 +1,150 @@
+"""The workers as the dispatcher knows them, and the slots and GPUs they hold."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Collection, Iterator, Sequence
+
+from gossamer_agent.dispatcher.events import Why
+from gossamer_agent.dispatcher.queue import Item, Key
+
+
+class Worker:
+    """One worker process. `running` holds what it was given, oldest first.
+
+    `revoking` is up to which call a `Revoke` goes that has not been answered, 0 for none;
+    `asked_seq` the last call that control was asked to end, because of `why`; a `spent` worker
+    ends what it has, and is then retired.
+    """
+
+    def __init__(self, number: int, pid: int) -> None:
+        self.number = number
+        self.pid = pid
+        self.key: Key | None = None
+        self.gpus: tuple[int, ...] = ()
+        self.running: collections.deque[Item] = collections.deque()
+        self.sent_seq = 0
+        self.head_since = 0.0
+        self.calls = 0
+        self.known: set[bytes] = set()
+        self.revoking = 0
+        self.condemned = False
+        self.spent = False
+        self.asked_seq = 0
+        self.why: Why | None = None
+
+
+class Workers:
+    """All workers of one agent.
+
+    A worker with calls holds its key's CPU slots; GPUs are held from the first call to the
+    worker's end, because a process does not let go of a device. `leaving` counts the condemned.
+    """
+
+    def __init__(self, slots: int, gpus: Sequence[int]) -> None:
+        self.slots = slots
+        self.free_slots = slots
+        self.gpu_count = len(gpus)
+        self._free_gpus = list(gpus)
+        self._all: dict[int, Worker] = {}
+        self._idle: dict[int, Worker] = {}
+        self.spawning = 0
+        self.leaving = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(self._all.values())
+
+    def get(self, number: int) -> Worker | None:
+        return self._all.get(number)
+
+    def add(self, worker: Worker) -> None:
+        self._all[worker.number] = worker
+        self._idle[worker.number] = worker
+        self.spawning = max(0, self.spawning - 1)
+
+    def remove(self, worker: Worker) -> None:
+        del self._all[worker.number]
+        self._idle.pop(worker.number, None)
+        self.leaving -= worker.condemned
+        if worker.running and worker.key is not None:
+            self.free_slots += worker.key.cpus
+        self._free_gpus.extend(worker.gpus)
+        self._free_gpus.sort()
+
+    def occupy(self, worker: Worker) -> None:
+        """The worker gets its first call after having been idle."""
+        assert worker.key is not None
+        self.free_slots -= worker.key.cpus
+        del self._idle[worker.number]
+
+    def release(self, worker: Worker) -> None:
+        """The worker has ended its last call."""
+        assert worker.key is not None
+        self.free_slots += worker.key.cpus
+        if not worker.condemned:
+            self._idle[worker.number] = worker
+
+    def condemn(self, worker: Worker) -> None:
+        """Feed it no more: it is to be ended."""
+        if not worker.condemned:
+            worker.condemned = True
+            self.leaving += 1
+            self._idle.pop(worker.number, None)
+
+    def idle_for(self, key: Key) -> Worker | None:
+        """Return an idle worker that serves `key`, else a fresh one, if slots and GPUs allow."""
+        if key.cpus > self.free_slots:
+            return None
+        fresh: Worker | None = None
+        for worker in self._idle.values():
+            if worker.key == key:
+                return worker
+            if worker.key is None and fresh is None:
+                fresh = worker
+        if fresh is None or key.gpus > len(self._free_gpus):
+            return None
+        fresh.key = key
+        fresh.gpus = tuple(self._free_gpus[: key.gpus])
+        del self._free_gpus[: key.gpus]
+        return fresh
+
+    def least_loaded(self, key: Key, most: int, since: float) -> Worker | None:
+        """Return the busy worker of `key` with the fewest calls, if fewer than `most`.
+
+        It must have been getting on: the call that it is at was started after `since`.
+        """
+        best: Worker | None = None
+        for worker in self._all.values():
+            if worker.key == key and not (worker.condemned or worker.spent or worker.revoking):
+                load = len(worker.running)
+                if 0 < load < most and worker.head_since >= since:
+                    best, most = worker, load
+        return best
+
+    def busy_keys(self) -> set[Key]:
+        """Return the keys that hold slots."""
+        return {worker.key for worker in self._all.values() if worker.key and worker.running}
+
+    def lacking_gpus(self, key: Key) -> bool:
+        return key.gpus > len(self._free_gpus)
+
+    def room_for_more(self) -> bool:
+        return len(self._all) + self.spawning < self.slots
+
+    def idle_elsewhere(self, key: Key, needed: Collection[Key], *, gpus: bool) -> Worker | None:
+        """Return an idle worker that stands in the way of `key`, because it serves another one.
+
+        Not one that serves a key of `needed`; one that holds GPUs, if those are wanted.
+        """
+        for worker in self._idle.values():
+            if (
+                worker.key is not None
+                and worker.key != key
+                and worker.key not in needed
+                and (worker.gpus or not gpus)
+            ):
+                return worker
+        return None

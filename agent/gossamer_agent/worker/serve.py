@@ -1,0 +1,142 @@
+"""A worker: takes calls from its socket, one after the other, and sends back how each ended.
+
+Every result is sent before the next call starts, so that a crash loses only the call it hits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import socket
+import sys
+import time
+import traceback
+from typing import Any, Callable
+
+from gossamer_agent.worker import frames, pickling
+from gossamer_agent.worker.output import Captured
+from gossamer_agent.worker.page import Page
+from gossamer_agent.worker.surroundings import Surroundings
+
+READ_BYTES = 256 * 1024
+
+
+class Worker:
+    """The loop. `output` bounds, in characters, what is kept of a call's stdout and stderr."""
+
+    def __init__(self, sock: socket.socket, page: Page, output: int) -> None:
+        self._sock = sock
+        self._page = page
+        self._stdout = Captured(1, output)
+        self._stderr = Captured(2, output)
+        self._code: dict[bytes, bytes] = {}
+        self._functions: dict[bytes, Callable[..., Any]] = {}
+        self._pid = os.getpid()
+
+    def run(self) -> None:
+        """Serve until the agent closes the socket."""
+        sys.stdout, sys.stderr = self._stdout, self._stderr
+        os.register_at_fork(after_in_child=self._forked)
+        self._around = Surroundings()
+        # That the agent is gone is all that an error of the socket can mean.
+        with contextlib.suppress(ConnectionError):
+            self._sock.sendall(frames.ready())
+            self._serve()
+
+    def _serve(self) -> None:
+        reader = frames.Reader()
+        while True:
+            data = self._sock.recv(READ_BYTES)
+            if not data:
+                return
+            for frame in reader.feed(data):
+                if type(frame) is frames.CallFrame:
+                    self._call(frame)
+                elif type(frame) is frames.FunctionFrame:
+                    self._code[frame.function] = frame.code
+                elif type(frame) is frames.BindFrame:
+                    self._bind(json.loads(frame.settings))
+
+    def _forked(self) -> None:
+        self._stdout.pass_through()
+        self._stderr.pass_through()
+
+    def _bind(self, settings: dict[str, Any]) -> None:
+        gpus: list[int] = settings.get("gpus", [])
+        # NVML numbers GPUs by PCI bus; CUDA does so only when it is told to.
+        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus))
+        memory_bytes: int = settings.get("memory_bytes", 0)
+        if memory_bytes:
+            with open("/proc/self/statm") as statm:
+                used = int(statm.read().split()[0]) * resource.getpagesize()
+            # What the interpreter maps already is not the caller's to pay for.
+            most = min(used + memory_bytes, sys.maxsize)
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        self._around.refresh()
+
+    def _call(self, frame: frames.CallFrame) -> None:
+        if not self._page.start(frame.seq):
+            self._sock.sendall(frames.result(frame.seq, frames.REVOKED, 0.0, b""))
+            return
+        began = time.perf_counter()
+        status = frames.ERROR
+        buffers: list[bytes] = []
+        try:
+            status, data, buffers = self._outcome(frame)
+        except BaseException as error:  # noqa: BLE001  user code may raise anything
+            data = _failure(error)
+        ran_s = time.perf_counter() - began
+        if os.getpid() != self._pid:
+            # User code forked and let its child return: only one of the two may answer.
+            os._exit(0)
+        size = len(data) + sum(map(len, buffers)) if buffers else len(data)
+        if size > frames.MAX_RESULT_BYTES:
+            status, data, buffers = frames.TOO_LARGE, str(size).encode(), []
+        stdout = self._stdout.take() if self._stdout.dirty else b""
+        stderr = self._stderr.take() if self._stderr.dirty else b""
+        if sys.stdout is not self._stdout or sys.stderr is not self._stderr:
+            sys.stdout, sys.stderr = self._stdout, self._stderr
+        self._sock.sendall(frames.result(frame.seq, status, ran_s, data, buffers, stdout, stderr))
+        # Nobody waits for this: the result is on its way. Should it fail, this process ends, and
+        # the next call gets another one.
+        self._around.restore()
+
+    def _outcome(self, frame: frames.CallFrame) -> tuple[int, bytes, list[bytes]]:
+        function = self._functions.get(frame.function)
+        if function is None:
+            function = pickling.load_function(self._code[frame.function])
+            self._functions[frame.function] = function
+        if frame.items:
+            return self._chunk(function, frame)
+        args, kwargs = pickling.load_arguments(frame.data, frame.buffers)
+        value = function(*args, **kwargs)
+        data, buffers = pickling.dump_value(value)
+        return frames.OK, data, buffers
+
+    @staticmethod
+    def _chunk(
+        function: Callable[..., Any], frame: frames.CallFrame
+    ) -> tuple[int, bytes, list[bytes]]:
+        values: list[Any] = []
+        errors: list[tuple[int, bytes]] = []
+        keep = values.append
+        for args in pickling.load_items(frame.data, frame.buffers):
+            try:
+                keep(function(*args))
+            except Exception as error:  # noqa: BLE001  each element has an outcome of its own
+                errors.append((len(values), _failure(error)))
+                keep(None)
+        data, buffers = pickling.dump_chunk_results(values, errors)
+        return frames.OK, data, buffers
+
+
+def _failure(error: BaseException) -> bytes:
+    if isinstance(error, MemoryError):
+        # What the call had allocated is still held by its frames; without letting go of it,
+        # describing the failure fails as well.
+        with contextlib.suppress(Exception):
+            traceback.clear_frames(error.__traceback__)
+    return pickling.dump_error(error)

@@ -1,0 +1,118 @@
+"""A link: one party's connection to the mesh, behind a thread-safe face.
+
+Everything handed to a link runs in the link's own thread, one callback at a time, in order.
+Callbacks are short, never block and never run user code. `publish` never blocks and never
+raises for want of a connection: what is published while the server is away is sent when it
+returns, up to a bound, and `on_status` says when that happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol
+
+from gossamer_mesh.errors import MeshError
+
+
+class Message(NamedTuple):
+    """What arrives. `no_responders`: the server says that nobody heard what was published."""
+
+    subject: str
+    payload: bytes
+    reply: str = ""
+    no_responders: bool = False
+
+
+Status = Literal["up", "down", "closed"]
+Deliver = Callable[[Message], None]
+
+
+class Handle(Protocol):
+    """A subscription, a timer or a watch that can be ended."""
+
+    def cancel(self) -> None:
+        """End it. Thread-safe; calling it twice is harmless."""
+        ...
+
+
+class Stream(Protocol):
+    """What a lane needs of a connected stream socket; the end of a pipe can offer it too."""
+
+    def fileno(self) -> int: ...
+    def setblocking(self, flag: bool, /) -> None: ...  # noqa: FBT001  socket's signature
+    def recv(self, size: int, /) -> bytes: ...
+    def send(self, data: bytes | bytearray, /) -> int: ...
+    def close(self) -> None: ...
+
+
+class Lane(Protocol):
+    """The link thread's end of a local stream socket."""
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`, after what was written before. Link thread only."""
+        ...
+
+    def close(self) -> None:
+        """Close the socket; `closed` is not called for it. Link thread only."""
+        ...
+
+
+class Entry(NamedTuple):
+    """A key's value in a bucket; `value` is None when it was deleted."""
+
+    key: str
+    value: bytes | None
+    revision: int
+
+
+class KeyValue(Protocol):
+    """A replicated bucket. Callbacks get the outcome, or the `MeshError` that prevented it."""
+
+    def put(self, key: str, value: bytes, done: Callable[[int | MeshError], None]) -> None: ...
+
+    def get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None: ...
+
+    def delete(self, key: str, done: Callable[[MeshError | None], None]) -> None: ...
+
+    def watch(self, deliver: Callable[[Entry | None], None]) -> Handle:
+        """Deliver every present entry, then None once, then each change as it happens.
+
+        The watch survives a server restart: after one, entries may be delivered again.
+        """
+        ...
+
+
+class Link(Protocol):
+    """See the module. Methods are thread-safe unless they say otherwise."""
+
+    def now(self) -> float:
+        """Return this machine's monotonic time in seconds."""
+        ...
+
+    def publish(self, subject: str, payload: bytes, reply: str = "") -> None: ...
+
+    def subscribe(self, subject: str, deliver: Deliver) -> Handle:
+        """Deliver what arrives on `subject` (`*` and `>` as in NATS), across reconnections."""
+        ...
+
+    def post(self, fn: Callable[[], object]) -> None:
+        """Run `fn` in the link thread, after what was posted before. A burst is one crossing."""
+        ...
+
+    def call_later(self, delay_s: float, fn: Callable[[], object]) -> Handle: ...
+
+    def key_value(self, bucket: str) -> KeyValue: ...
+
+    def lane(
+        self, sock: Stream, received: Callable[[bytes], None], closed: Callable[[], None]
+    ) -> Lane:
+        """Take over a connected stream. Link thread only."""
+        ...
+
+    def on_status(self, told: Callable[[Status], None]) -> Handle:
+        """Say when the server goes away, returns, or the link is closed for good."""
+        ...
+
+    def close(self) -> None:
+        """Send what is pending (for at most 2 s) and end the link. Blocks; idempotent."""
+        ...

@@ -1,0 +1,127 @@
+"""nats-py's client with shortcuts on the way of every message of ours.
+
+nats-py reads through a stream reader, parses with regular expressions, hands each message to a
+queue, from there to a task of the subscription, and each publication to a flusher task: a third
+of what the two ends of a call spend in Python. The shortcuts lean on private names, so the
+version of nats-py is bounded in `pyproject.toml`, and the contract suite of links holds them; all
+else (connecting, credentials, pings, JetStream) is nats-py's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from nats.aio.client import Client
+
+if TYPE_CHECKING:
+    from gossamer_mesh.link.nats_handles import Subscribed, Subscription
+
+_MESSAGE: Final = b"MSG "
+_WITH_HEADERS: Final = b"HMSG "
+_END: Final = b"\r\n"
+_NO_RESPONDERS: Final = b"NATS/1.0 503"
+
+
+class QuickClient(Client):
+    """After `hurry`, messages of the subscriptions given to `take_over` come straight to them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._direct: dict[int, Subscription] = {}
+
+    def hurry(self) -> None:
+        """Stand before nats-py's reader from now on, if it has not begun to read a message."""
+        writer = self._writer()
+        if writer is not None:
+            transport: asyncio.Transport = writer.transport
+            transport.set_protocol(_Front(transport.get_protocol(), self._direct))
+
+    def take_over(self, sid: Subscribed, subscription: Subscription) -> None:
+        """Deliver what comes for nats-py's `sid` to `subscription` at once."""
+        self._direct[_number(sid)] = subscription
+
+    def let_go(self, sid: Subscribed) -> None:
+        self._direct.pop(_number(sid), None)
+
+    def send(self, subject: str, payload: bytes, reply: str) -> None:
+        """Add a message to what `push` writes. The names must have been checked."""
+        self._pending.append(b"PUB %b %d\r\n" % (f"{subject} {reply}".encode(), len(payload)))
+        self._pending.append(payload)
+        self._pending.append(_END)
+
+    def push(self) -> None:
+        """Write what was added, in one go."""
+        pending, self._pending = self._pending, []
+        self._pending_data_size = 0
+        if pending and self._transport is not None:
+            self._transport.write(b"".join(pending))
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes the socket has not taken yet."""
+        writer = self._writer()
+        return 0 if writer is None else writer.transport.get_write_buffer_size()
+
+    def _writer(self) -> Any:
+        # None over websockets: then every message takes nats-py's way.
+        return getattr(self._transport, "_io_writer", None)
+
+
+class _Front(asyncio.Protocol):
+    """Cuts the server's bytes into whole messages and lines; nats-py gets those not for us."""
+
+    def __init__(self, behind: asyncio.BaseProtocol, direct: dict[int, Subscription]) -> None:
+        self._behind = cast("asyncio.Protocol", behind)
+        self._direct = direct
+        self._rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        if self._rest:
+            data = self._rest + data
+        at, size = 0, len(data)
+        while (line_end := data.find(_END, at)) >= 0:
+            start = line_end + 2
+            headers = data.startswith(_WITH_HEADERS, at)
+            if not headers and not data.startswith(_MESSAGE, at):
+                self._behind.data_received(data[at:start])
+                at = start
+                continue
+            # subject, number, maybe reply, maybe size of the headers, size
+            words = data[at:line_end].split()[1:]
+            stop = start + int(words[-1]) + 2
+            if stop > size:
+                break
+            subscription = self._direct.get(int(words[1]))
+            if subscription is None:
+                self._behind.data_received(data[at:stop])
+            elif headers:
+                self._with_headers(subscription, words, data[start : stop - 2])
+            else:
+                reply = words[2].decode() if len(words) == 4 else ""  # noqa: PLR2004  see above
+                subscription.deliver(words[0].decode(), data[start : stop - 2], reply)
+            at = stop
+        self._rest = data[at:] if at < size else b""
+
+    @staticmethod
+    def _with_headers(subscription: Subscription, words: list[bytes], body: bytes) -> None:
+        reply = words[2].decode() if len(words) == 5 else ""  # noqa: PLR2004  see above
+        gone = body.startswith(_NO_RESPONDERS)
+        subscription.deliver(words[0].decode(), body[int(words[-2]) :], reply, no_responders=gone)
+
+    def eof_received(self) -> bool | None:
+        return self._behind.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._behind.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._behind.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._behind.resume_writing()
+
+
+def _number(sid: Subscribed) -> int:
+    number: int = cast("Any", sid)._id  # noqa: SLF001  nats-py's
+    return number

@@ -1,0 +1,197 @@
+"""Buckets over JetStream, for `NatsLink`: made when missing, watches re-made on reconnection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+import nats.errors
+import nats.js.errors
+from nats.js.api import KeyValueConfig, StorageType
+
+from gossamer_mesh.errors import ConnectError, MeshError, ServerError
+from gossamer_mesh.link import Entry, Status
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+
+    from gossamer_mesh.link.nats import NatsLink
+
+RETRY_S: Final = 0.2
+REQUEST_S: Final = 2.0
+QUIET_S: Final = 3600.0
+"""A watch waits this long for a change, then goes on waiting."""
+
+_FAILURES: Final = (nats.errors.Error, OSError, asyncio.TimeoutError)
+
+
+# What we use of nats-py, which is only partly typed.
+
+
+class _Update(Protocol):
+    key: str
+    value: bytes | None
+    revision: int | None
+    operation: str | None
+
+
+class _Watcher(Protocol):
+    async def updates(self, timeout: float) -> _Update | None: ...  # noqa: ASYNC109  nats-py's
+    async def stop(self) -> None: ...
+
+
+class _Bucket(Protocol):
+    async def put(self, key: str, value: bytes) -> int: ...
+    async def get(self, key: str) -> _Update: ...
+    async def delete(self, key: str) -> bool: ...
+    async def watchall(self) -> _Watcher: ...
+
+
+class _JetStream(Protocol):
+    async def key_value(self, bucket: str) -> _Bucket: ...
+    async def create_key_value(self, config: KeyValueConfig) -> _Bucket: ...
+
+
+class _Connection(Protocol):
+    def jetstream(self, *, timeout: float) -> _JetStream: ...
+
+
+class _Watch:
+    """A watch; its task is replaced when the connection is."""
+
+    def __init__(self, watches: set[_Watch], deliver: Callable[[Entry | None], None]) -> None:
+        self.deliver = deliver
+        self.task: asyncio.Task[None] | None = None
+        self.told_all = False
+        self._watches = watches
+
+    def cancel(self) -> None:
+        self._watches.discard(self)
+        task = self.task
+        if task is not None:
+            with contextlib.suppress(RuntimeError):  # the link has ended, and the task with it
+                task.get_loop().call_soon_threadsafe(task.cancel)
+
+
+class NatsKeyValue:
+    """See `gossamer_mesh.link.KeyValue`."""
+
+    def __init__(self, link: NatsLink, bucket: str) -> None:
+        self._link = link
+        self._name = bucket
+        self._bucket: _Bucket | None = None
+        self._of: Client | None = None
+        self._watches: set[_Watch] = set()
+        link.on_status(self._status)
+
+    def put(self, key: str, value: bytes, done: Callable[[int | MeshError], None]) -> None:
+        self._start(self._put(key, value, done))
+
+    def get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None:
+        self._start(self._get(key, done))
+
+    def delete(self, key: str, done: Callable[[MeshError | None], None]) -> None:
+        self._start(self._delete(key, done))
+
+    def watch(self, deliver: Callable[[Entry | None], None]) -> _Watch:
+        watch = _Watch(self._watches, deliver)
+        self._watches.add(watch)
+        self._link.post(functools.partial(self._begin, watch))
+        return watch
+
+    def _start(self, coro: Coroutine[object, object, None]) -> None:
+        self._link.post(functools.partial(self._link.spawn, coro))
+
+    def _begin(self, watch: _Watch) -> None:
+        if watch in self._watches:
+            if watch.task is not None:
+                watch.task.cancel()
+            watch.task = self._link.spawn(self._watch(watch))
+
+    def _status(self, status: Status) -> None:
+        if status == "up":
+            for watch in list(self._watches):
+                self._begin(watch)
+
+    async def _open(self) -> _Bucket:
+        client = self._link.client
+        if self._bucket is None or self._of is not client:
+            js = cast("_Connection", client).jetstream(timeout=REQUEST_S)
+            try:
+                bucket = await js.key_value(self._name)
+            except nats.js.errors.BucketNotFoundError:
+                # Two parties may come first at once; the server takes equal configurations.
+                bucket = await js.create_key_value(
+                    KeyValueConfig(bucket=self._name, history=1, storage=StorageType.FILE)
+                )
+            self._bucket, self._of = bucket, client
+        return self._bucket
+
+    async def _put(self, key: str, value: bytes, done: Callable[[int | MeshError], None]) -> None:
+        try:
+            revision = await (await self._open()).put(key, value)
+        except _FAILURES as error:
+            done(self._error(error))
+        else:
+            done(revision)
+
+    async def _get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None:
+        try:
+            found = await (await self._open()).get(key)
+        except nats.js.errors.KeyNotFoundError:
+            done(None)
+        except _FAILURES as error:
+            done(self._error(error))
+        else:
+            done(Entry(key, found.value or b"", found.revision or 0))
+
+    async def _delete(self, key: str, done: Callable[[MeshError | None], None]) -> None:
+        try:
+            await (await self._open()).delete(key)
+        except _FAILURES as error:
+            done(self._error(error))
+        else:
+            done(None)
+
+    async def _watch(self, watch: _Watch) -> None:
+        while True:
+            try:
+                watcher = await (await self._open()).watchall()
+                try:
+                    await self._follow(watcher, watch)
+                finally:
+                    with contextlib.suppress(*_FAILURES):
+                        await watcher.stop()
+            except _FAILURES:
+                await asyncio.sleep(RETRY_S)
+
+    @staticmethod
+    async def _follow(watcher: _Watcher, watch: _Watch) -> None:
+        while True:
+            try:
+                update = await watcher.updates(timeout=QUIET_S)
+            except (TimeoutError, nats.errors.TimeoutError):
+                continue
+            if update is not None:
+                # An operation is a deletion of one kind or another.
+                value = None if update.operation else update.value
+                watch.deliver(Entry(update.key, value, update.revision or 0))
+            elif not watch.told_all:
+                watch.told_all = True
+                watch.deliver(None)
+
+    def _error(self, error: Exception) -> MeshError:
+        if isinstance(
+            error, nats.js.errors.ServiceUnavailableError | nats.errors.NoRespondersError
+        ):
+            return ServerError(
+                f"bucket {self._name!r}: the server has no JetStream; start it with `-js`",
+                bucket=self._name,
+            )
+        return ConnectError(
+            f"bucket {self._name!r} cannot be reached now ({str(error) or type(error).__name__})",
+            bucket=self._name,
+        )

@@ -1,0 +1,104 @@
+"""Makes cloudpickle send the user's own code by value, so that agents need not have it.
+
+Own code is a module that was loaded from neither the standard library nor site-packages, and is
+not ours. cloudpickle keeps the modules to send by value in one process-wide registry; they are
+in it only while something is being pickled here, and those that the user put there stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import threading
+import types
+from collections.abc import Generator
+from typing import Any, Final
+
+_OURS: Final = frozenset({"gossamer", "gossamer_mesh", "gossamer_placement", "gossamer_agent"})
+_NEVER: Final = frozenset({"__main__", "__mp_main__"})
+"""cloudpickle sends these by value anyway."""
+
+
+def cloudpickle() -> Any:
+    """Return the module: it takes 30 ms to import, and plain calls do without it."""
+    import cloudpickle as module  # type: ignore[import-untyped] # pyright: ignore[reportMissingTypeStubs] # noqa: PLC0415 - see above
+
+    return module
+
+
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    import sysconfig  # noqa: PLC0415 - slow to import, and not needed for plain calls
+
+    paths = sysconfig.get_paths()
+    return tuple({paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def is_own_code(module: types.ModuleType) -> bool:
+    """Tell whether `module` is the user's own: a file, and installed nowhere."""
+    name = module.__name__
+    top = name.partition(".")[0]
+    file = getattr(module, "__file__", None)
+    if name in _NEVER or top in _OURS or top in sys.stdlib_module_names or not file:
+        return False
+    if any(f"{os.sep}{name}{os.sep}" in file for name in ("site-packages", "dist-packages")):
+        return False
+    return file.endswith(".py") and not file.startswith(_installed())
+
+
+class _Registry:
+    """Counts who is pickling; the first in registers, the last out takes it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._registered: list[types.ModuleType] = []
+        self._known = 0
+        self._own: list[types.ModuleType] = []
+
+    @contextlib.contextmanager
+    def held(self) -> Generator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._register()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._unregister()
+
+    def _register(self) -> None:
+        registry = cloudpickle()
+        # Looking at a thousand modules takes 1 ms; they only change by imports.
+        if len(sys.modules) != self._known:
+            # Some put other things than modules there.
+            modules: list[tuple[str, object]] = list(sys.modules.items())
+            self._known = len(modules)
+            self._own = [
+                module
+                for name, module in modules
+                if isinstance(module, types.ModuleType)
+                and module.__name__ == name
+                and is_own_code(module)
+            ]
+        already = registry.list_registry_pickle_by_value()
+        for module in self._own:
+            if module.__name__ not in already and sys.modules.get(module.__name__) is module:
+                registry.register_pickle_by_value(module)
+                self._registered.append(module)
+
+    def _unregister(self) -> None:
+        registry = cloudpickle()
+        still = registry.list_registry_pickle_by_value()
+        for module in self._registered:
+            if module.__name__ in still:
+                registry.unregister_pickle_by_value(module)
+        self._registered.clear()
+
+
+own_code_by_value: Final = _Registry().held

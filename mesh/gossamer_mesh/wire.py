@@ -1,0 +1,253 @@
+"""What travels: MessagePack structs, one tag each, decoded with bounds and a clear error.
+
+Fields are only ever appended, with defaults; nothing is retyped. Durations are in seconds and
+mean "time left" or "time spent": no wall clock is compared with another machine's.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeVar
+
+import msgspec
+
+from gossamer_mesh.errors import ProtocolError
+
+T = TypeVar("T")
+
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+"""nats-server's default `max_payload`; larger payloads have to travel another way."""
+
+BATCH_BYTES: Final = 512 * 1024
+"""Batches are split here, so that one more call never runs into the message limit."""
+
+Refusal = Literal["full", "draining", "incarnation", "expired", "incapable", "lost", "python"]
+Status = Literal["ok", "error", "crashed", "timeout", "cancelled", "expired"]
+Orphans = Literal["cancel", "finish"]
+
+
+class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Compact on the wire: an array, its tag first."""
+
+
+class AgentState(_Wire, frozen=True, array_like=True, gc=False):
+    """How busy an agent is, as of its `seq`-th report in this incarnation."""
+
+    seq: int
+    slots: int
+    free: int
+    queued: int
+    queue_s: float
+    room: int
+    draining: bool = False
+
+
+class Job(_Wire, frozen=True, array_like=True):
+    """What the calls of one `Run` have in common: code and demand."""
+
+    function: bytes
+    name: str
+    cpus: int = 1
+    gpus: int = 0
+    memory_bytes: int = 0
+    timeout_s: float = 0.0
+    orphans: Orphans = "cancel"
+    python: str = ""
+    code: bytes = b""
+
+
+class Call(_Wire, frozen=True, array_like=True):
+    """One attempt of one task. `items` > 0: the payload is a list of so many argument tuples."""
+
+    task: int
+    attempt: int
+    payload: bytes
+    items: int = 0
+    left_s: float = 0.0
+    buffers: tuple[bytes, ...] = ()
+
+
+class Run(_Wire, frozen=True, array_like=True, tag="run"):
+    """1…n calls for one incarnation of an agent."""
+
+    incarnation: int
+    job: Job
+    calls: list[Call]
+
+
+class Ping(_Wire, frozen=True, array_like=True, tag="ping", gc=False):
+    """Are you there? Renews the caller's lease; `acked`: every `Out` up to here has arrived."""
+
+    number: int
+    incarnation: int
+    acked: int
+    lease_s: float = 30.0
+
+
+class Cancel(_Wire, frozen=True, array_like=True, tag="cancel"):
+    """Stop these tasks, whatever their attempt."""
+
+    tasks: list[int]
+
+
+class Resend(_Wire, frozen=True, array_like=True, tag="resend", gc=False):
+    """Send the `Out` messages numbered `first`…`last` again."""
+
+    incarnation: int
+    first: int
+    last: int
+
+
+class Code(_Wire, frozen=True, array_like=True, tag="code", gc=False):
+    """The code an agent asked for; empty when the caller no longer has it."""
+
+    function: bytes
+    code: bytes
+
+
+class Leave(_Wire, frozen=True, array_like=True, tag="leave", gc=False):
+    """The caller is going: forget what it is owed."""
+
+
+class Drain(_Wire, frozen=True, array_like=True, tag="drain", gc=False):
+    """Take no more work, finish what is running, then leave the mesh."""
+
+
+Control = Ping | Cancel | Resend | Code | Leave | Drain
+
+
+class Accepted(_Wire, frozen=True, array_like=True, tag="a", gc=False):
+    """The attempt is queued here."""
+
+    task: int
+    attempt: int
+
+
+class Started(_Wire, frozen=True, array_like=True, tag="s", gc=False):
+    """The attempt has been running since `ran_s`."""
+
+    task: int
+    attempt: int
+    ran_s: float = 0.0
+
+
+class Refused(_Wire, frozen=True, array_like=True, tag="r", gc=False):
+    """The attempt was not run and will not be run here."""
+
+    task: int
+    attempt: int
+    reason: Refusal
+    detail: str = ""
+
+
+class NeedCode(_Wire, frozen=True, array_like=True, tag="n", gc=False):
+    """The agent has calls of this function, and not its code."""
+
+    function: bytes
+
+
+class Done(_Wire, frozen=True, array_like=True, tag="d"):
+    """How an attempt ended. `payload`: the pickled value, exception or chunk."""
+
+    task: int
+    attempt: int
+    status: Status
+    payload: bytes = b""
+    queued_s: float = 0.0
+    ran_s: float = 0.0
+    worker: int = 0
+    buffers: tuple[bytes, ...] = ()
+    stdout: str = ""
+    stderr: str = ""
+    note: str = ""
+
+
+class Pong(_Wire, frozen=True, array_like=True, tag="p", gc=False):
+    """The answer to `Ping(number)`, with how many of the caller's calls are here."""
+
+    number: int
+    owed: int
+
+
+class Gone(_Wire, frozen=True, array_like=True, tag="g", gc=False):
+    """The `Out` messages asked for again are no longer kept."""
+
+    first: int
+    last: int
+
+
+Record = Accepted | Started | Refused | NeedCode | Done | Pong | Gone
+
+
+class Out(_Wire, frozen=True, array_like=True, tag="out"):
+    """1…n records for one caller, with the agent's fresh state.
+
+    `seq` counts the messages of this incarnation to this caller from 1, so that a caller sees
+    what it has missed.
+    """
+
+    seq: int
+    incarnation: int
+    state: AgentState
+    records: list[Record]
+
+
+class Heartbeat(_Wire, frozen=True, array_like=True, tag="hb"):
+    """I am here. `revision` counts the versions of the capability document."""
+
+    agent: str
+    site: str
+    incarnation: int
+    revision: int
+    interval_s: float
+    state: AgentState
+
+
+class Claim(_Wire, frozen=True, array_like=True, tag="claim", gc=False):
+    """An agent asks for its name, or the holder of the name answers."""
+
+    agent: str
+    incarnation: int
+    host: str
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+encode: Final = _encoder.encode
+
+_run: Final = msgspec.msgpack.Decoder(Run)
+_control: Final[msgspec.msgpack.Decoder[Control]] = msgspec.msgpack.Decoder(Control)
+_out: Final = msgspec.msgpack.Decoder(Out)
+_heartbeat: Final = msgspec.msgpack.Decoder(Heartbeat)
+_claim: Final = msgspec.msgpack.Decoder(Claim)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str) -> T:
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise ProtocolError(
+            f"{what} of {len(data)} bytes refused: the limit is {MAX_MESSAGE_BYTES}"
+        )
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolError(
+            f"not a {what} of protocol v1 ({error}): do both sides run the same version?"
+        ) from error
+
+
+def decode_run(data: bytes) -> Run:
+    return _decode(_run, data, "run message")
+
+
+def decode_control(data: bytes) -> Control:
+    return _decode(_control, data, "control message")
+
+
+def decode_out(data: bytes) -> Out:
+    return _decode(_out, data, "out message")
+
+
+def decode_heartbeat(data: bytes) -> Heartbeat:
+    return _decode(_heartbeat, data, "heartbeat")
+
+
+def decode_claim(data: bytes) -> Claim:
+    return _decode(_claim, data, "claim")

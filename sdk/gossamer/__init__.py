@@ -1,0 +1,97 @@
+"""Gossamer: run Python functions on a mesh of agents, from the edge to HPC.
+
+    import gossamer
+
+    with gossamer.connect() as mesh:
+        print(mesh.submit(pow, 2, 10).result())
+
+Names are imported when they are first used: importing the package itself is cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gossamer._aio import AsyncMesh, open_mesh
+    from gossamer.executor import MeshExecutor
+    from gossamer.function import function
+    from gossamer.mesh import Mesh, connect
+    from gossamer.task import Task, Timings
+    from gossamer_mesh.errors import (
+        AgentRefusedError,
+        ConfigError,
+        ConnectError,
+        CredentialsError,
+        LinkClosedError,
+        MeshError,
+        NoAgentError,
+        PayloadError,
+        PayloadTooLargeError,
+        ProtocolError,
+        RemoteError,
+        ServerError,
+        TaskError,
+        TaskExpiredError,
+        TaskLostError,
+        TaskTimeoutError,
+        UntrustedResultError,
+        VersionMismatchError,
+        WorkerCrashedError,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AgentRefusedError",
+    "AsyncMesh",
+    "ConfigError",
+    "ConnectError",
+    "CredentialsError",
+    "LinkClosedError",
+    "Mesh",
+    "MeshError",
+    "MeshExecutor",
+    "NoAgentError",
+    "PayloadError",
+    "PayloadTooLargeError",
+    "ProtocolError",
+    "RemoteError",
+    "ServerError",
+    "Task",
+    "TaskError",
+    "TaskExpiredError",
+    "TaskLostError",
+    "TaskTimeoutError",
+    "Timings",
+    "UntrustedResultError",
+    "VersionMismatchError",
+    "WorkerCrashedError",
+    "connect",
+    "function",
+    "open_mesh",
+]
+
+_HOMES = {
+    "AsyncMesh": "gossamer._aio",
+    "Mesh": "gossamer.mesh",
+    "MeshExecutor": "gossamer.executor",
+    "Task": "gossamer.task",
+    "Timings": "gossamer.task",
+    "connect": "gossamer.mesh",
+    "function": "gossamer.function",
+    "open_mesh": "gossamer._aio",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES.get(name, "gossamer_mesh.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

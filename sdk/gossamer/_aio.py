@@ -1,0 +1,145 @@
+"""The awaitable face, for trio and for asyncio: the same mesh, waited for without blocking."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from gossamer.mesh import connect
+from gossamer_mesh.errors import MeshError
+
+if TYPE_CHECKING:
+    from gossamer.mesh import Mesh
+    from gossamer.show import AgentTable
+    from gossamer.submitter import Submitter
+    from gossamer.task import Task
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncMesh:
+    """Made by `open_mesh`. `submit` returns at once; what waits is awaited."""
+
+    def __init__(self, mesh: Mesh, submitter: Submitter | None = None) -> None:
+        self._mesh = mesh
+        self._submitter = submitter or mesh
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]:
+        """As `Mesh.submit`. Await the task with `wait`."""
+        return self._submitter.submit(fn, *args, **kwargs)
+
+    def options(self, **changes: Any) -> AsyncMesh:
+        """As `Mesh.options`."""
+        return AsyncMesh(self._mesh, self._submitter.options(**changes))
+
+    async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn(*args, **kwargs)` on an agent and return its value, or raise what it raised.
+
+        Cancelled, it cancels the task, which is killed where it runs.
+        """
+        return await self.wait(self._submitter.submit(fn, *args, **kwargs))
+
+    async def wait(self, task: Task[T]) -> T:
+        """Return the task's value, or raise. Cancelled, it cancels the task."""
+        try:
+            await (_ended_trio(task) if _in_trio() else _ended_asyncio(task))
+        except BaseException:
+            task.cancel()
+            raise
+        return task.result(0)
+
+    async def agents(self) -> AgentTable:
+        """As `Mesh.agents`."""
+        return await _in_thread(self._mesh.agents)
+
+    def trust(self, *packages: str) -> None:
+        """As `Mesh.trust`."""
+        self._mesh.trust(*packages)
+
+
+@asynccontextmanager
+async def open_mesh(
+    target: str | os.PathLike[str] | None = None,
+) -> AsyncGenerator[AsyncMesh, None]:
+    """Open a mesh from trio or asyncio: `async with gossamer.open_mesh() as mesh`.
+
+    `target` and errors as `connect`. Leaving the block closes the mesh, which cancels what has
+    not ended.
+    """
+    mesh = await _open(target)
+    try:
+        yield AsyncMesh(mesh)
+    finally:
+        await _close(mesh)
+
+
+def _in_trio() -> bool:
+    trio = sys.modules.get("trio")
+    return trio is not None and trio.lowlevel.in_trio_task()
+
+
+async def _in_thread(fn: Callable[[], T]) -> T:
+    if _in_trio():
+        import trio  # noqa: PLC0415  an extra: only who runs trio has it
+
+        return await trio.to_thread.run_sync(fn)
+    return await asyncio.to_thread(fn)
+
+
+async def _open(target: str | os.PathLike[str] | None) -> Mesh:
+    if _in_trio():
+        return await _in_thread(functools.partial(connect, target))
+    opening = asyncio.ensure_future(asyncio.to_thread(connect, target))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # The thread cannot be stopped, and what it opens must be closed.
+        with contextlib.suppress(MeshError):
+            await _close(await opening)
+        raise
+
+
+async def _close(mesh: Mesh) -> None:
+    if _in_trio():
+        import trio  # noqa: PLC0415  see above
+
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(mesh.close)
+    else:
+        await asyncio.shield(asyncio.to_thread(mesh.close))
+
+
+async def _ended_trio(task: Task[T]) -> None:
+    import trio  # noqa: PLC0415  see above
+
+    token = trio.lowlevel.current_trio_token()
+    ended = trio.Event()
+
+    def tell(_: Future[T]) -> None:
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(ended.set)
+
+    task.add_done_callback(tell)
+    await ended.wait()
+
+
+async def _ended_asyncio(task: Task[T]) -> None:
+    # Not wrap_future, which would have the result read in a callback of the loop, where one that
+    # cannot be read, or a StopIteration, is only logged, and the awaiting task hangs.
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+
+    def tell(_: Future[T]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(ended.set)
+
+    task.add_done_callback(tell)
+    await ended.wait()

@@ -1,0 +1,72 @@
+"""`gossamer agent start`: become an agent of a mesh, in the foreground."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from gossamer import agent_process, contexts
+from gossamer.agent_process import AgentOptions
+from gossamer.cli.face import Command, Face, Failure, Group, pass_face
+from gossamer.cli.options import agent_options, context_option
+from gossamer_mesh.places import private_dir, runtime_dir
+
+
+@click.group(cls=Group)
+def agent() -> None:
+    """Run an agent of a mesh on this machine."""
+
+
+@agent.command(cls=Command)
+@agent_options
+@click.option(
+    "--access",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path, resolve_path=True),
+    help="The access file of its mesh.",
+)
+@context_option
+@pass_face
+def start(
+    face: Face,
+    *,
+    config: str | None,
+    name: str,
+    site: str,
+    labels: dict[str, str],
+    access: Path | None,
+    target_mesh: str | None,
+) -> None:
+    """Start an agent and stay with it; it drains and leaves on SIGTERM or Ctrl-C.
+
+    Its mesh is the one of --access, --context or its --config file, else the current one.
+    With --json it prints one line when it has joined.
+    """
+    agent_process.require()
+    if access and target_mesh:
+        raise click.UsageError("--access and --context both name the mesh: give one.")
+    # A config file may name the mesh itself, and knows better than what happens to run here.
+    if access is None and (target_mesh is not None or not config):
+        access = _access_file(target_mesh, name)
+    options = AgentOptions(config=config or "", name=name, site=site, labels=labels)
+    command = agent_process.command(access, options)
+    if face.json:
+        # Not stdout itself: the agent closes what it is given.
+        said = os.dup(1)
+        os.set_inheritable(said, True)
+        command += "--ready-fd", str(said)
+    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+
+
+def _access_file(target: str | None, name: str) -> Path:
+    access = contexts.resolve(target)
+    if access is None:
+        raise Failure(
+            "no mesh to join: start one here with gossamer up, or name one with --access FILE, "
+            "--context NAME or $GOSSAMER_URL"
+        )
+    # By name, so that starting an agent again and again leaves one file.
+    path = private_dir(runtime_dir() / "agents") / f"{name or os.uname().nodename}.json"
+    access.save(path)
+    return path

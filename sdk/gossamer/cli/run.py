@@ -1,0 +1,134 @@
+"""`gossamer run module:function ARGS…`: one call on the mesh, from the shell."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+import msgspec
+
+import gossamer
+from gossamer.cli.face import Command, Face, Failure, pass_face
+from gossamer.cli.options import context_option, pairs
+from gossamer_mesh.errors import MeshError
+
+_NUMBER: Final = re.compile(r"-(\d|\.\d|inf\b|nan\b)")
+
+
+class _Run(Command):
+    """Options may stand anywhere, yet `-1` is an argument and a misspelt option is an error."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = {name for option in self.params for name in option.opts} | {"--help", "-"}
+        # What follows "--" is the function's, whatever it looks like.
+        for argument in args[: args.index("--")] if "--" in args else args:
+            name = argument.partition("=")[0]
+            if name.startswith("-") and name not in known and not _NUMBER.match(name):
+                raise click.NoSuchOption(
+                    name,
+                    message=f"No such option: {name} (to hand it to the function, put it "
+                    "behind --).",
+                    ctx=ctx,
+                )
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Run, context_settings={"ignore_unknown_options": True})
+@click.argument("target", metavar="MODULE:FUNCTION")
+@click.argument("arguments", nargs=-1, metavar="[ARGS]...")
+@click.option(
+    "--kw", "keywords", multiple=True, callback=pairs, metavar="KEY=VALUE",
+    help="A keyword argument; repeatable.",
+)  # fmt: skip
+@click.option("--cpus", type=int, help="CPUs it needs.")
+@click.option("--gpus", type=int, help="GPUs it needs.")
+@click.option("--memory", metavar="SIZE", help="Memory it may use, like 512MiB or 4GiB.")
+@click.option("--timeout", metavar="TIME", help="How long it may run, like 30s or 5m.")
+@click.option("--on", metavar="AGENT", help="The agent that must run it.")
+@context_option
+@pass_face
+def run(  # noqa: PLR0913 - the options of a call, all by name
+    face: Face,
+    *,
+    target: str,
+    arguments: tuple[str, ...],
+    keywords: dict[str, str],
+    cpus: int | None,
+    gpus: int | None,
+    memory: str | None,
+    timeout: str | None,
+    on: str | None,
+    target_mesh: str | None,
+) -> None:
+    """Run a function on the mesh and print its result.
+
+    The module is looked for in the current directory too. Arguments are read as Python
+    literals, or else taken as text. Without a mesh, one is started for the call.
+    """
+    function = load(target)
+    positional = [literal(argument) for argument in arguments]
+    named = {key: literal(value) for key, value in keywords.items()}
+    with gossamer.connect(target_mesh) as mesh:
+        asked = mesh.options(cpus=cpus, gpus=gpus, memory=memory, timeout=timeout, on=on)
+        task = asked.submit(function, *positional, **named)
+        try:
+            result: object = task.result()
+        except MeshError:
+            raise
+        except Exception as error:
+            where = f" (on agent {task.agent})" if task.agent else ""
+            raise Failure(f"{target} raised {type(error).__name__}: {error}{where}") from error
+        finally:
+            # What it printed is wanted above all when it failed.
+            if not face.json and task.done():
+                click.echo(task.stdout, nl=False)
+                click.echo(task.stderr, nl=False, err=True)
+        data = {
+            "result": result,
+            "task": task.id,
+            "agent": task.agent,
+            "timings": msgspec.structs.asdict(task.timings),
+            "stdout": task.stdout,
+            "stderr": task.stderr,
+        }
+    face.show(data, lambda: click.echo(str(result)))
+
+
+def load(target: str) -> Callable[..., Any]:
+    """Import what `module:function` names; `Failure` says which part of it is not there."""
+    module_name, colon, path = target.partition(":")
+    if not module_name or not colon or not path:
+        raise click.UsageError(f"{target!r} is not MODULE:FUNCTION, like statistics:mean.")
+    here = os.getcwd()  # noqa: PTH109 - sys.path holds text
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: object = importlib.import_module(module_name)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == module_name:
+            why = f"no module {module_name!r} in {here} or among the installed packages"
+        else:
+            why = f"importing {module_name} raised {type(error).__name__}: {error}"
+        raise Failure(why) from error
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise Failure(f"no {part!r} in {module_name} ({error})") from error
+    if not callable(found):
+        raise Failure(f"{target} is a {type(found).__name__}, not a function")
+    return found
+
+
+def literal(text: str) -> object:
+    """Return the Python literal that `text` is, else `text` itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text

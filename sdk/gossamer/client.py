@@ -1,0 +1,353 @@
+"""The client's shell around the keeper: the link's thread performs what it decides.
+
+The user's thread only appends and wakes; a result resolves its future from the link's thread.
+Two crossings a call.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import logging
+import os
+import queue
+import random
+import secrets
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from gossamer.effects import Effect, Ended, SendControl, SendRun
+from gossamer.keeper import SETTLE_S, Keeper
+from gossamer.peer import LEASE_S
+from gossamer.work import Job, Work, new_work
+from gossamer_mesh import subjects, wire
+from gossamer_mesh.directory import Directory, DirectoryUnavailable, DocumentsRead, Event
+from gossamer_mesh.errors import LinkClosedError, MeshError, ProtocolError
+from gossamer_mesh.link import Link, Message, Status
+from gossamer_mesh.membership import Changed, Dead, Joined, Reincarnated, Suspect
+from gossamer_mesh.payload import Trust
+from gossamer_placement.model import Candidate
+
+TICK_S: Final = 0.1
+HOLD_S: Final = 0.05
+"""A first burst waits so long for the agents that were there to be known, not to go to one."""
+
+HOLD_MOST_S: Final = 0.5
+CONFIRM_S: Final = 0.5
+ANSWER_S: Final = 5.0
+HELLO_AT_MOST: Final = 256
+"""So many agents known only by their document are asked for a sign of life on connection;
+the others' heartbeats come within seconds."""
+
+_log = logging.getLogger("gossamer")
+
+_clients: Final[weakref.WeakSet[Client]] = weakref.WeakSet()
+
+
+def _mark_forked() -> None:
+    for client in _clients:
+        client.forked()
+
+
+os.register_at_fork(after_in_child=_mark_forked)
+
+
+def new_name() -> str:
+    """Return a name for this process on the mesh: unique, and short on the wire."""
+    return f"c-{secrets.token_hex(6)}"
+
+
+class Client:
+    """One process's attached tasks. Thread-safe where it does not say otherwise.
+
+    `alone` may be set to what tells, without waiting, why no agent is there; "" if it cannot.
+    """
+
+    def __init__(self, link: Link, name: str) -> None:
+        self.name = name
+        self.trust = Trust(("__main__",))
+        self.alone: Callable[[], str] = str
+        self._trouble = ""
+        self._link = link
+        self._keeper = Keeper(random.Random(name))
+        self._keeper.holding = True
+        self._numbers = itertools.count(1)
+        self._submitted: collections.deque[Work] = collections.deque()
+        self._cancelled: collections.deque[int] = collections.deque()
+        self._taking = False
+        self._ticking = False
+        self._confirmed: dict[tuple[str, int], float] = {}
+        self._closed = False
+        self._forked = False
+        _clients.add(self)
+        self._callbacks: queue.SimpleQueue[Callable[[], object] | None] | None = None
+        self._callback_lock = threading.Lock()
+        self._link_thread = 0
+        link.subscribe(subjects.all_outs(name), self._heard)
+        link.subscribe(subjects.all_inboxes(name), self._unheard)
+        link.on_status(self._status)
+        self._directory = Directory(link, self._told)
+        self._known = threading.Event()
+        link.post(self._begin)
+
+    # -- the user's side ---------------------------------------------------------------------
+
+    def work(self, job: Job, payload: bytes, buffers: tuple[bytes, ...], items: int = 0) -> Work:
+        """Make the record of a new task. `submit` starts it."""
+        if self._closed or self._forked:
+            raise self._unusable()
+        return new_work(next(self._numbers), job, payload, buffers, items, self._link.now())
+
+    def submit(self, work: Work) -> None:
+        """Hand a task over. A burst is one crossing."""
+        self._submitted.append(work)
+        if not self._taking:
+            self._taking = True
+            self._link.post(self._take)
+        if self._closed:  # while we were here: nobody takes it any more
+            raise self._unusable()
+
+    def cancel(self, work: Work) -> None:
+        """Give a task up. A burst is one crossing, and one message an agent."""
+        self._cancelled.append(work.number)
+        if not self._taking:
+            self._taking = True
+            with contextlib.suppress(LinkClosedError):
+                self._link.post(self._take)
+
+    def now(self) -> float:
+        return self._link.now()
+
+    def agents(self, wait_s: float = 2.0) -> list[Candidate]:
+        """Return the agents seen on the mesh; waits for the first listing to be complete."""
+        if self._closed or self._forked:
+            raise self._unusable()
+        self._known.wait(wait_s)
+        return self.ask(lambda: list(self._keeper.fleet))
+
+    def ask(self, question: Callable[[], list[Candidate]]) -> list[Candidate]:
+        """Run `question` in the link's thread and return its answer."""
+        answers: queue.SimpleQueue[list[Candidate]] = queue.SimpleQueue()
+        if self._closed or self._forked:
+            raise self._unusable()
+        self._link.post(lambda: answers.put(question()))
+        try:
+            return answers.get(timeout=ANSWER_S)
+        except queue.Empty:
+            raise self._unusable() from None
+
+    def close(self) -> list[Work]:
+        """Say goodbye and end the link; return the tasks that have not ended."""
+        if self._closed or self._forked:
+            return []
+        self._closed = True
+        left: queue.SimpleQueue[list[Work]] = queue.SimpleQueue()
+
+        def goodbye() -> None:
+            self._directory.close()
+            works = self._keeper.works()
+            with contextlib.suppress(MeshError):
+                self._perform(self._keeper.leave())
+            left.put(works)
+
+        unended: list[Work] = []
+        with contextlib.suppress(LinkClosedError, queue.Empty):
+            self._link.post(goodbye)
+            unended = left.get(timeout=2.0)
+        self._link.close()
+        with self._callback_lock:
+            if self._callbacks is not None:
+                self._callbacks.put(None)
+        return [*unended, *self._submitted]
+
+    def forked(self) -> None:
+        """This is the child's copy: its threads and its connection are the parent's."""
+        self._forked = True
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def call_back(self, fn: Callable[[], object]) -> None:
+        """Run a user's callback: never in the link's thread, which must not wait for it."""
+        if threading.get_ident() != self._link_thread:
+            fn()
+            return
+        with self._callback_lock:
+            if self._callbacks is None:
+                self._callbacks = queue.SimpleQueue()
+                threading.Thread(
+                    target=_run_callbacks,
+                    args=(self._callbacks,),
+                    name="gossamer-callbacks",
+                    daemon=True,
+                ).start()
+            self._callbacks.put(fn)
+
+    def check_not_forked(self) -> None:
+        """Raise `LinkClosedError` in a child of the process that opened the mesh."""
+        if self._forked:
+            raise self._unusable()
+
+    def _unusable(self) -> LinkClosedError:
+        if self._forked:
+            return LinkClosedError(
+                "this mesh was opened in the parent process, and connections do not survive a "
+                "fork: call gossamer.connect() in this process"
+            )
+        return LinkClosedError("this mesh is closed: open another with gossamer.connect()")
+
+    # -- the link's thread -------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._link_thread = threading.get_ident()
+        self._link.call_later(HOLD_MOST_S, self._release)
+
+    def _take(self) -> None:
+        self._taking = False
+        submitted = self._submitted
+        # Looked at first: what is cancelled here was submitted before.
+        cancelled = [self._cancelled.popleft() for _ in range(len(self._cancelled))]
+        works = [submitted.popleft() for _ in range(len(submitted))]
+        self._perform(self._keeper.submit(works, self._link.now()))
+        if cancelled:
+            self._perform(self._keeper.cancel(cancelled, self._link.now()))
+        if (submitted or self._cancelled) and not self._taking:
+            self._taking = True
+            self._link.post(self._take)
+
+    def _heard(self, message: Message) -> None:
+        try:
+            out = wire.decode_out(message.payload)
+        except ProtocolError as error:
+            _log.warning("a message on %s was ignored: %s", message.subject, error)
+            return
+        agent = subjects.last_token(message.subject)
+        now = self._link.now()
+        if self._keeper.fleet.get(agent) is None:
+            # Known first, so that its first message is not missed.
+            self._confirm(agent, out, now)
+            self._perform(self._keeper.heard(agent, out, now))
+            return
+        self._perform(self._keeper.heard(agent, out, now))
+        # The keeper has the state; that the agent lives need not be noted with every result.
+        if now - self._confirmed.get((agent, out.incarnation), -CONFIRM_S) >= CONFIRM_S:
+            self._confirm(agent, out, now)
+
+    def _confirm(self, agent: str, out: wire.Out, now: float) -> None:
+        self._confirmed[agent, out.incarnation] = now
+        self._directory.confirm(agent, out.incarnation, out.state)
+        if not self._known.is_set():
+            self._check_known()
+
+    def _unheard(self, message: Message) -> None:
+        if not message.no_responders:
+            return
+        try:
+            agent, number = subjects.inbox_parts(message.subject)
+        except ValueError:
+            return
+        self._perform(self._keeper.unheard(agent, number, self._link.now()))
+        if self._keeper.fleet.get(agent) is None:
+            self._directory.no_responders(agent)
+            self._check_known()
+
+    def _told(self, event: Event) -> None:
+        now = self._link.now()
+        match event:
+            case Joined(agent=agent) | Changed(agent=agent):
+                listing = self._directory.listed[agent]
+                known = self._keeper.fleet.get(agent)
+                if known is None or known.document is not listing.document:
+                    self._perform(self._keeper.joined(listing.document, listing.state, now))
+                else:
+                    self._perform(self._keeper.changed(listing.document, listing.state, now))
+            case Suspect(agent=agent):
+                self._keeper.suspected(agent)
+            case Dead(agent=agent, incarnation=incarnation, reason=reason):
+                self._confirmed.pop((agent, incarnation), None)
+                why = "left the mesh" if reason == "left" else "died"
+                self._perform(self._keeper.gone(agent, why, now))
+            case Reincarnated(agent=agent, old=old):
+                self._confirmed.pop((agent, old), None)
+                self._perform(self._keeper.gone(agent, "was restarted", now))
+            case DocumentsRead():
+                self._greet()
+                self._perform(self._keeper.settled(now))
+            case DirectoryUnavailable(reason=reason):
+                self._release()
+                self._trouble = reason
+                _log.warning("%s", reason)
+
+    def _greet(self) -> None:
+        """Ask the agents that were there before us for a sign of life."""
+        for agent, incarnation in self._directory.unconfirmed()[:HELLO_AT_MOST]:
+            self._control(agent, 0, wire.Ping(0, incarnation, 0, LEASE_S))
+        self._link.call_later(SETTLE_S, self._known.set)
+        self._link.call_later(HOLD_S, self._release)
+        self._check_known()
+
+    def _check_known(self) -> None:
+        if self._directory.read and not self._directory.unconfirmed():
+            self._known.set()
+            self._release()
+
+    def _release(self) -> None:
+        if not self._closed:
+            self._perform(self._keeper.release(self._link.now()))
+
+    def _status(self, status: Status) -> None:
+        if status == "closed":
+            # Not by us: `close` has taken what was left. Nobody will bring the results.
+            for work in [] if self._closed else self._keeper.works():
+                if work.owner is not None:
+                    work.owner.on_abandoned()
+            return
+        self._keeper.link(up=status == "up", now=self._link.now())
+        if status == "up" and self._keeper.busy:
+            self._perform(self._keeper.tick(self._link.now()))
+
+    def _tick(self) -> None:
+        self._ticking = False
+        if self._closed:
+            return
+        if not len(self._keeper.fleet):
+            self._keeper.trouble = self._trouble or self.alone()
+        self._perform(self._keeper.tick(self._link.now()))
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Ended):  # by far the most frequent
+                if effect.work.owner is not None:
+                    effect.work.owner.on_ended()
+            elif isinstance(effect, SendRun):
+                self._link.publish(
+                    subjects.run(effect.agent, self.name),
+                    wire.encode(effect.run),
+                    subjects.inbox(self.name, effect.agent, effect.number),
+                )
+            elif isinstance(effect, SendControl):
+                self._control(effect.agent, effect.number, effect.message)
+            elif effect.work.owner is not None:
+                effect.work.owner.on_running()
+        if not self._ticking and self._keeper.busy and not self._closed:
+            self._ticking = True
+            self._link.call_later(TICK_S, self._tick)
+
+    def _control(self, agent: str, number: int, message: wire.Control) -> None:
+        self._link.publish(
+            subjects.control(agent, self.name),
+            wire.encode(message),
+            subjects.inbox(self.name, agent, number),
+        )
+
+
+def _run_callbacks(jobs: queue.SimpleQueue[Callable[[], object] | None]) -> None:
+    while (job := jobs.get()) is not None:
+        try:
+            job()
+        except BaseException:  # noqa: BLE001  the user's code; not even SystemExit ends us
+            _log.exception("a callback of a task failed")

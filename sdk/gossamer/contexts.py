@@ -1,0 +1,129 @@
+"""Named contexts, and how `connect()` finds its mesh when it is not told one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from gossamer_mesh import access as access_file
+from gossamer_mesh.access import Access
+from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.places import config_dir, private_dir, write_private
+from gossamer_mesh.subjects import check_name
+
+CONTEXT_VARIABLE: Final = "GOSSAMER_CONTEXT"
+URL_VARIABLE: Final = "GOSSAMER_URL"
+
+
+def resolve(
+    target: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ
+) -> Access | None:
+    """Return how to reach the mesh that is meant; None when there is none, so start one.
+
+    In this order: `target` (an address, a context's name or an access file), `$GOSSAMER_CONTEXT`,
+    the current context, `$GOSSAMER_URL`, the local mesh if it is up. What is named and does not
+    exist is a `ConfigError`: the next in the order is never tried instead.
+    """
+    if target is not None:
+        return named(target)
+    if environ.get(CONTEXT_VARIABLE):
+        return load(environ[CONTEXT_VARIABLE], f"${CONTEXT_VARIABLE}")
+    chosen = current()
+    if chosen is not None:
+        return load(chosen, "the current context")
+    if environ.get(URL_VARIABLE):
+        try:
+            return access_file.from_url(environ[URL_VARIABLE])
+        except ConfigError as error:
+            raise ConfigError(f"${URL_VARIABLE}: {error}", **error.fields) from None
+    # A client that was told its mesh needs nothing of how servers are started.
+    from gossamer import local  # noqa: PLC0415 - see above
+
+    return local.running()
+
+
+def named(target: str | os.PathLike[str]) -> Access:
+    """Return the access that `target` means: an address, a context's name or an access file."""
+    text = os.fspath(target)
+    if "://" in text:
+        return access_file.from_url(text)
+    if not isinstance(target, str) or "/" in text or text.endswith(".json"):
+        return access_file.load(Path(text))
+    if _path(text).exists():
+        return access_file.load(_path(text))
+    if Path(text).is_file():
+        return access_file.load(Path(text))
+    # It might be an address without its scheme, password and all.
+    shown = access_file.redacted(text)
+    raise ConfigError(
+        f"{shown!r} is neither an address (nats://user:password@host:port), nor a context "
+        f"({_known()}), nor an access file",
+        value=shown,
+    )
+
+
+def load(name: str, said_by: str = "") -> Access:
+    """Return the access of context `name`; `said_by` tells the error who asked for it."""
+    path = _path(check_name(name, said_by or "context"))
+    if not path.exists():
+        who = f"{said_by} is {name!r}, but there" if said_by else "There"
+        raise ConfigError(
+            f"{who} is no such context ({_known()}): run gossamer context add {name} ACCESS",
+            context=name,
+        )
+    return access_file.load(path)
+
+
+def save(name: str, access: Access) -> Path:
+    """Keep `access` as context `name`, replacing what had that name; return its file."""
+    check_name(name, "context")
+    private_dir(config_dir() / "contexts")
+    access.save(_path(name))
+    return _path(name)
+
+
+def use(name: str | None) -> None:
+    """Make `name` the current context; None: have no current one."""
+    if name is None:
+        _current().unlink(missing_ok=True)
+        return
+    load(name)
+    write_private(_current(), f"{name}\n".encode())
+
+
+def remove(name: str) -> None:
+    load(name)
+    if current() == name:
+        use(None)
+    _path(name).unlink(missing_ok=True)
+
+
+def names() -> list[str]:
+    """Return the names of all contexts, sorted."""
+    return sorted(path.stem for path in _folder().glob("*.json"))
+
+
+def current() -> str | None:
+    """Return the name of the current context, if one was chosen."""
+    try:
+        return _current().read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def _folder() -> Path:
+    return config_dir(make=False) / "contexts"
+
+
+def _path(name: str) -> Path:
+    return _folder() / f"{name}.json"
+
+
+def _current() -> Path:
+    return _folder() / "current"
+
+
+def _known() -> str:
+    return f"known: {', '.join(names()) or 'none'}"

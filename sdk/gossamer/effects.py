@@ -1,0 +1,39 @@
+"""What a keeper wants done."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gossamer.work import Work
+from gossamer_mesh import wire
+
+
+class SendRun(msgspec.Struct, frozen=True, gc=False):
+    """Send calls to an agent; the server says so under `number` when nobody listens."""
+
+    agent: str
+    number: int
+    run: wire.Run
+
+
+class SendControl(msgspec.Struct, frozen=True, gc=False):
+    """Send a control message to an agent."""
+
+    agent: str
+    number: int
+    message: wire.Control
+
+
+class Running(msgspec.Struct, frozen=True, gc=False):
+    """Tell the owner that its task runs."""
+
+    work: Work
+
+
+class Ended(msgspec.Struct, frozen=True, gc=False):
+    """Tell the owner that its task has ended."""
+
+    work: Work
+
+
+Effect = SendRun | SendControl | Running | Ended

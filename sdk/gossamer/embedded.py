@@ -1,0 +1,130 @@
+"""A throw-away mesh for one process: a server and agents that end with it, however it ends."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import Final
+
+from gossamer import agent_process
+from gossamer.agent_process import READY_S, AgentOptions, AgentProcess
+from gossamer_mesh import server as embedded_server
+from gossamer_mesh.access import Access
+from gossamer_mesh.errors import MeshError
+from gossamer_mesh.places import runtime_dir
+from gossamer_mesh.server import Server
+
+_PREFIX: Final = "mesh-"
+_END_S: Final = 3.0
+
+
+class Embedded:
+    """A running throw-away mesh. Its directory goes with it."""
+
+    def __init__(self, directory: Path, owner: int) -> None:
+        """`owner`: descriptor of the directory's lock, held for as long as it is in use."""
+        self.directory = directory
+        self.agents: list[AgentProcess] = []
+        self._server: Server | None = None
+        self._lock_file = owner
+        self._pid = os.getpid()
+        self._closing = threading.Lock()
+        self._closed = False
+
+    @property
+    def access(self) -> Access:
+        assert self._server is not None
+        return self._server.access
+
+    def start(self, agents: int) -> None:
+        self._server = embedded_server.start(self.directory / "server", lifeline=True)
+        for number in range(1, agents + 1):
+            self.agents.append(
+                agent_process.launch(
+                    self.directory / "server" / "access.json",
+                    AgentOptions(name=f"local-{number}", site="local"),
+                    log=self.directory / f"agent-{number}.log",
+                    lifeline=True,
+                )
+            )
+
+    def wait_ready(self, within_s: float = READY_S) -> None:
+        """Return when every agent has joined; `MeshError` with the reason of the first not to."""
+        for agent in self.agents:
+            agent.wait_ready(within_s)
+
+    def trouble(self) -> str:
+        """Say why an agent is not there, "" if all have joined. Does not wait."""
+        try:
+            self.wait_ready(0)
+        except MeshError as error:
+            return str(error)
+        return ""
+
+    def close(self) -> None:
+        """End agents, then server, and remove the directory. Blocks; idempotent.
+
+        Agents get 3 s to drain. Does nothing in a forked child of the process that started it.
+        """
+        if os.getpid() != self._pid:
+            return
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            atexit.unregister(self.close)
+            for agent in self.agents:
+                agent.ask_to_end()
+            for agent in self.agents:
+                agent.end(_END_S)
+            if self._server is not None:
+                self._server.stop()
+            shutil.rmtree(self.directory, ignore_errors=True)
+            os.close(self._lock_file)
+
+
+def embedded(agents: int = 1) -> Embedded:
+    """Start a throw-away server and so many agents; return when the server accepts.
+
+    The agents are still on their way then: their heartbeats, or `wait_ready`, tell when they
+    have joined. `ServerError` or `ConfigError` says what to install where something is missing.
+    """
+    agent_process.require()
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=runtime_dir()))
+    mesh = Embedded(directory, _own(directory))
+    try:
+        mesh.start(agents)
+    except BaseException:
+        mesh.close()
+        raise
+    atexit.register(mesh.close)
+    _sweep(directory.parent)
+    return mesh
+
+
+def _own(directory: Path) -> int:
+    """Lock the directory as ours. The lock is the kernel's, so it ends with us."""
+    beside = directory / "owner.new"
+    descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    # Named only now: a sweep never sees an owner file that is not locked yet.
+    beside.rename(directory / "owner")
+    return descriptor
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what owners that were killed have left behind."""
+    for directory in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(directory / "owner", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(directory, ignore_errors=True)
+            finally:
+                os.close(descriptor)

@@ -1,0 +1,156 @@
+"""A connection to a mesh, as users hold it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+import weakref
+from typing import TYPE_CHECKING, Final, Self
+
+from gossamer import contexts
+from gossamer.client import Client, new_name
+from gossamer.submitter import Submitter
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from gossamer.embedded import Embedded
+    from gossamer.show import AgentTable
+    from gossamer_mesh.access import Access
+    from gossamer_mesh.link import Link
+
+SEEN_S: Final = 2.0
+LOOK_S: Final = 0.01
+"""An agent that says it has joined is seen here moments later; looked for this often."""
+
+
+class Mesh(Submitter):
+    """Made by `connect`. A context manager; closed by itself when the process ends."""
+
+    def __init__(
+        self, link: Link, *, name: str, access: Access | None = None, own: Embedded | None = None
+    ) -> None:
+        client = Client(link, name)
+        if own is not None:
+            client.alone = own.trouble
+        super().__init__(client, {})
+        self.access = access
+        self._own = own
+        self._at_exit = _AtExit(self)
+
+    @classmethod
+    def open(cls, access: Access, *, own: Embedded | None = None) -> Mesh:
+        """Open the mesh that `access` reaches; `own` is a throw-away mesh that ends with it.
+
+        Errors as `connect`; `own` is ended then.
+        """
+        from gossamer_mesh.link.nats import NatsLink  # noqa: PLC0415  slow: only to connect
+
+        name = new_name()
+        try:
+            link = NatsLink.connect(access, name=name)
+        except BaseException:
+            if own is not None:
+                own.close()
+            raise
+        return cls(link, name=name, access=access, own=own)
+
+    @property
+    def name(self) -> str:
+        """This client's name on the mesh."""
+        return self._client.name
+
+    @property
+    def url(self) -> str:
+        """Where the mesh's server is."""
+        return self.access.url if self.access is not None else ""
+
+    @property
+    def closed(self) -> bool:
+        return self._client.closed
+
+    def agents(self) -> AgentTable:
+        """Return the agents on the mesh: a list that shows itself as a table.
+
+        Of a mesh that `connect` has just started, those that are still on their way are waited
+        for: at most 2 s after they have joined.
+        """
+        from gossamer.show import AgentTable  # noqa: PLC0415  imported when it is used
+
+        seen = self._client.agents()
+        if self._own is not None and len(seen) < len(self._own.agents):
+            self._own.wait_ready()
+            deadline = time.monotonic() + SEEN_S
+            while len(seen) < len(self._own.agents) and time.monotonic() < deadline:
+                time.sleep(LOOK_S)
+                seen = self._client.agents()
+        return AgentTable(seen)
+
+    def trust(self, *packages: str) -> None:
+        """Let results hold any type of these packages, which lets an agent run their code here.
+
+        Without it, results are made of plain values, numpy arrays and the caller's own classes.
+        """
+        self._client.trust.add(*packages)
+
+    def close(self) -> None:
+        """Leave the mesh: tasks that have not ended are cancelled, there and here. Idempotent.
+
+        A mesh that `connect` started for this process ends with it.
+        """
+        atexit.unregister(self._at_exit)
+        for work in self._client.close():
+            owner = work.owner
+            if owner is not None:
+                owner.on_abandoned()
+        if self._own is not None:
+            self._own.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<Mesh {self.url or 'in memory'} as {self.name}: {state}>"
+
+
+def connect(target: str | os.PathLike[str] | None = None) -> Mesh:
+    """Open a mesh.
+
+    Which one: `target` (an address, a context's name or an access file), else $GOSSAMER_CONTEXT,
+    the current context, $GOSSAMER_URL, the local mesh of `gossamer up`, else a throw-away mesh
+    with one agent that ends with this process.
+
+    Raises `ConnectError` when no server answers, `CredentialsError` when it refuses us,
+    `ConfigError` when what is named does not exist.
+    """
+    access = contexts.resolve(target)
+    if access is not None:
+        return Mesh.open(access)
+    from gossamer.embedded import embedded  # noqa: PLC0415  only where a mesh is to be started
+
+    own = embedded()
+    return Mesh.open(own.access, own=own)
+
+
+class _AtExit:
+    """Closes a mesh that its user forgot, unless it is gone or this is a forked child."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = weakref.ref(mesh)
+        self._pid = os.getpid()
+        atexit.register(self)
+
+    def __call__(self) -> None:
+        mesh = self._mesh()
+        if mesh is not None and os.getpid() == self._pid:
+            mesh.close()

@@ -1,0 +1,124 @@
+"""How things look: tables in a terminal, HTML in a notebook, progress bars. The door to rich."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from gossamer_mesh.units import show_bytes, show_seconds
+from gossamer_placement.model import Candidate
+
+T = TypeVar("T")
+
+COLUMNS = ("agent", "site", "slots", "free", "queue", "arch", "python", "memory", "has")
+
+
+class AgentTable(list[Candidate]):
+    """The agents on a mesh, by name. A list, and a table when it is shown."""
+
+    def __init__(self, agents: Iterable[Candidate]) -> None:
+        super().__init__(sorted(agents, key=lambda candidate: candidate.document.agent))
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the cells of the table, one tuple per agent, in the order of `COLUMNS`."""
+        return [_row(candidate) for candidate in self]
+
+    def __repr__(self) -> str:
+        return table(COLUMNS, self.rows()) if self else "no agents on the mesh"
+
+    def _repr_html_(self) -> str:
+        def cells(tag: str, values: Iterable[str]) -> str:
+            return "".join(f"<{tag}>{html.escape(value)}</{tag}>" for value in values)
+
+        body = "".join(f"<tr>{cells('td', row)}</tr>" for row in self.rows())
+        return f"<table><thead><tr>{cells('th', COLUMNS)}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _row(candidate: Candidate) -> tuple[str, ...]:
+    document, state = candidate.document, candidate.state
+    has = [gpu.name for gpu in document.gpus]
+    has += [scheduler.name for scheduler in document.schedulers]
+    has += [runtime.name for runtime in document.runtimes]
+    has += [f"{key}={value}" for key, value in sorted(document.labels.items())]
+    queue = f"{state.queued} ({show_seconds(state.queue_s)})" if state.queued else "0"
+    return (
+        document.agent + (" (suspect)" if candidate.suspect else ""),
+        document.site,
+        str(state.slots),
+        "draining" if state.draining else str(state.free),
+        queue,
+        document.arch,
+        document.python,
+        show_bytes(document.memory_bytes) if document.memory_bytes else "",
+        ", ".join(has),
+    )
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a plain-text table."""
+    from rich import box  # noqa: PLC0415  slow to import: only to show something
+    from rich.console import Console  # noqa: PLC0415  as above
+    from rich.table import Table  # noqa: PLC0415  as above
+
+    shown = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        shown.add_row(*row)
+    text = io.StringIO()
+    Console(file=text, width=200, color_system=None, highlight=False).print(shown)
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    return "\n".join(line for line in lines if line)
+
+
+def length(iterables: Sequence[Iterable[Any]]) -> int | None:
+    """Return how many calls a map over these makes, if they say so."""
+    lengths = [len(each) for each in iterables if isinstance(each, Sized)]
+    return min(lengths) if len(lengths) == len(iterables) and lengths else None
+
+
+@contextmanager
+def bar(what: str, total: int | None) -> Generator[Callable[[int], None], None, None]:
+    """Show a bar on stderr; the block gets the function that advances it."""
+    from rich.console import Console  # noqa: PLC0415  as above
+    from rich.progress import (  # noqa: PLC0415  as above
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    shown = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    row = shown.add_task(what, total=total)
+    with shown:
+        yield lambda count: shown.advance(row, count)
+
+
+def progress(
+    start: Callable[[Callable[[int], None]], Iterator[T]], *, total: int | None, what: str
+) -> Iterator[T]:
+    """Iterate over what `start(advanced)` returns, with a bar on stderr."""
+    advance: list[Callable[[int], None]] = []
+
+    def advanced(count: int) -> None:
+        advance[0](count)
+
+    # Started here, not at the first result: the calls run already.
+    results = start(advanced)
+
+    def iterate() -> Iterator[T]:
+        with bar(what, total) as show:
+            advance.append(show)
+            yield from results
+
+    return iterate()

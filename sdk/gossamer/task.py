@@ -1,0 +1,334 @@
+"""A task as its submitter holds it: a `concurrent.futures.Future` that knows where it is."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
+
+import msgspec
+
+from gossamer.work import Owner, Work
+from gossamer_mesh import wire
+from gossamer_mesh.errors import LinkClosedError, MeshError, PayloadTooLargeError, TaskError
+from gossamer_mesh.payload import load_error, load_value
+from gossamer_mesh.task import State
+
+if TYPE_CHECKING:
+    from gossamer.client import Client
+    from gossamer_placement.model import Decision
+
+T = TypeVar("T")
+
+_DONE: Final = frozenset({"FINISHED", "CANCELLED", "CANCELLED_AND_NOTIFIED"})
+
+_NOT_READ_YET: Final = TaskError("the task failed")
+"""Tells `wait(…, FIRST_EXCEPTION)` that a task failed; what it raised is read when asked for."""
+
+_callbacks: Final = threading.local()
+
+KEPT_BYTES: Final = 1024
+"""A shorter result may stay beside its value: it costs less than replacing the record."""
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Seconds a task spent waiting here, queued at its agent, running, and altogether.
+
+    What is missing from the total is the way there and back. Unknown parts are 0.
+    """
+
+    waited_s: float
+    queued_s: float
+    ran_s: float
+    total_s: float
+
+
+class Task(Future[T], Owner):
+    """Made by `mesh.submit`. All that a `Future` promises, and: where, how long, what it printed.
+
+    Results are unpickled when they are asked for, in the thread that asks.
+    """
+
+    # Most futures of a burst have ended before anyone waits for them, so what waiting needs (a
+    # condition, two lists) is made when it is first asked for. Under `_making` either a task is
+    # seen to have ended, or it has a condition: `concurrent.futures` sees the usual attributes.
+    _making: ClassVar[threading.Lock] = threading.Lock()
+    _state = "PENDING"
+    _result = None
+    _exception = None
+    _loaded = False
+    _kept: tuple[T | None, BaseException | None] | None = None
+    _value: T | None = None
+    _error: BaseException | None = None
+    _waiting: threading.Condition | None = None
+
+    def __init__(self, client: Client, work: Work) -> None:
+        self._client = client
+        self._work = work
+        work.owner = self
+
+    def _when_waited_for(self) -> threading.Condition:
+        waiting = self._waiting
+        if waiting is None:
+            with self._making:
+                waiting = self._waiting
+                if waiting is None:
+                    self._waiters: list[Any] = []
+                    self._done_callbacks: list[Any] = []
+                    waiting = self._waiting = threading.Condition()
+        return waiting
+
+    if not TYPE_CHECKING:  # to type checkers it stays the attribute that `Future` has
+        _condition = property(_when_waited_for)
+
+    # -- what users read ---------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """The task's name: unique on the mesh."""
+        return f"{self._client.name}.{self._work.number}"
+
+    @property
+    def agent(self) -> str | None:
+        """The agent that has or had the task; None before it is placed."""
+        return self._work.agent or None
+
+    @property
+    def state(self) -> str:
+        """submitted, placed, accepted, running, then succeeded, failed, cancelled, expired, lost.
+
+        "cancelling" is a task that was cancelled while an agent had it, until the agent has
+        ended it.
+        """
+        if self.cancelled() and self._work.state is not State.CANCELLED:
+            return "cancelling" if self._work.agent else "cancelled"
+        return self._work.state.value
+
+    @property
+    def attempt(self) -> int:
+        """How often the task has been placed."""
+        return self._work.attempt
+
+    @property
+    def placement(self) -> Decision | None:
+        """Why the task went where it went; None before it is placed."""
+        return self._work.decision
+
+    @property
+    def timings(self) -> Timings:
+        work = self._work
+        done = work.outcome
+        end = work.ended_at or self._client.now()
+        return Timings(
+            waited_s=max(0.0, (work.placed_at or end) - work.submitted_at),
+            queued_s=done.queued_s if done is not None else 0.0,
+            ran_s=done.ran_s if done is not None else 0.0,
+            total_s=end - work.submitted_at,
+        )
+
+    @property
+    def stdout(self) -> str:
+        """What the task wrote to its standard output, once it has ended; cut when it is long."""
+        return self._work.outcome.stdout if self._work.outcome is not None else ""
+
+    @property
+    def stderr(self) -> str:
+        """What the task wrote to its standard error, once it has ended; cut when it is long."""
+        return self._work.outcome.stderr if self._work.outcome is not None else ""
+
+    # -- what a Future promises --------------------------------------------------------------
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return the value, or raise what the task raised, with the remote traceback as a note.
+
+        `TimeoutError` if it has not ended within `timeout` seconds; the task goes on. A value of
+        a type that is not trusted raises `UntrustedResultError` and is kept: after
+        `mesh.trust(…)`, `result()` returns it without running the task again.
+        """
+        self.wait(timeout)
+        self._load()
+        error = self._error
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # The traceback holds this frame, and the frame must not hold the error.
+                del error, self
+        return cast("T", self._value)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what `result` raises, or None; waits as it does."""
+        self.wait(timeout)
+        try:
+            self._load()
+        except MeshError as error:
+            # Not kept: a value that cannot be read now can be once its type is trusted.
+            return error
+        return self._error
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when the task has a result or failed.
+
+        `TimeoutError` and `CancelledError` as in `result`; `LinkClosedError` in a forked child,
+        where the result does not arrive.
+        """
+        if self._state != "FINISHED":
+            self._client.check_not_forked()
+            super().exception(timeout)
+
+    def cancel(self) -> bool:
+        """Give the task up, also while it runs; False if it has ended already.
+
+        The future is cancelled at once. The agent is told, and kills the task with all that it
+        started; `state` is "cancelling" until then.
+        """
+        if not super().cancel():
+            return False
+        if self._tell_cancelled():
+            self._client.cancel(self._work)
+        return True
+
+    def running(self) -> bool:
+        """Whether the task is known to be running at an agent."""
+        return not self.done() and self._work.state is State.RUNNING
+
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """Call `fn(task)` when the task has ended.
+
+        At once if it has, else in a thread that is kept for callbacks.
+        """
+        if self.done():
+            super().add_done_callback(fn)
+        else:
+            super().add_done_callback(functools.partial(_call_back, self._client, fn))
+
+    def __repr__(self) -> str:
+        where = f" on {self._work.agent}" if self._work.agent else ""
+        return f"<Task {self.id} {self._work.job.name}: {self.state}{where}>"
+
+    # -- for the client ----------------------------------------------------------------------
+
+    def on_running(self) -> None:
+        """Nothing to do: `running()` reads the state."""
+
+    def done(self) -> bool:
+        """Whether the task has ended or was cancelled."""
+        return self._state in _DONE
+
+    def on_ended(self) -> None:
+        work = self._work
+        work.owner = None
+        if work.state is State.CANCELLED:
+            self._give_up()
+            return
+        error = None if work.state is State.SUCCEEDED else _NOT_READ_YET
+        if self._waiting is None:
+            with self._making:
+                if self._waiting is None:
+                    self._exception = error
+                    self._state = "FINISHED"
+                    return
+        with contextlib.suppress(InvalidStateError):  # it was cancelled: one outcome is enough
+            if error is None:
+                self.set_result(cast("T", None))
+            else:
+                self.set_exception(error)
+
+    def on_abandoned(self) -> None:
+        work = self._work
+        work.owner = None
+        work.state = State.CANCELLED
+        work.ended_at = self._client.now()
+        self._give_up()
+
+    @property
+    def succeeded(self) -> bool:
+        """For `map`: whether there is a value."""
+        return self._work.state is State.SUCCEEDED
+
+    @property
+    def items(self) -> int:
+        """For `map`: how many elements the task has, if it is a chunk."""
+        return self._work.items
+
+    def take_chunk(self) -> tuple[list[Any], list[tuple[int, bytes]]]:
+        """For `map`: return the values and errors of a chunk that succeeded."""
+        from gossamer_mesh.payload import load_chunk  # noqa: PLC0415  only maps need it
+
+        done = self._work.outcome
+        assert done is not None
+        return load_chunk(done.payload, done.buffers, self._client.trust, agent=self._work.agent)
+
+    def load_error(self, data: bytes) -> BaseException:
+        """For `map`: return the exception of one element."""
+        return load_error(data, self._client.trust, agent=self._work.agent)
+
+    def _give_up(self) -> None:
+        if super().cancel():
+            self._tell_cancelled()
+
+    def _tell_cancelled(self) -> bool:
+        """Let `wait` and `as_completed` know; False if another cancel has done so."""
+        with self._condition:
+            fresh = self._state == "CANCELLED"
+            if fresh:
+                self.set_running_or_notify_cancel()
+        return fresh
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        done = self._work.outcome
+        # All threads get what the first has read; who finds the payload gone finds that as well.
+        kept = self._kept or self.__dict__.setdefault("_kept", self._read(done))
+        self._value, self._error = kept
+        self._loaded = True
+        if done is not None and (done.buffers or len(done.payload) > KEPT_BYTES):
+            # What was read is here twice now.
+            self._work.outcome = msgspec.structs.replace(done, payload=b"", buffers=())
+
+    def _read(self, done: wire.Done | None) -> tuple[T | None, BaseException | None]:
+        work, trust = self._work, self._client.trust
+        if work.problem is not None:
+            return None, work.problem
+        assert done is not None
+        if done.status == "ok":
+            value = load_value(done.payload, done.buffers, trust, agent=work.agent)
+            return cast("T", value), None
+        if done.note:
+            # Instead of what was too large to come back.
+            return None, PayloadTooLargeError(f"{work.job.name}: {done.note}")
+        return None, load_error(done.payload, trust, agent=work.agent)
+
+
+def wait_for_callbacks(client: Client) -> None:
+    """Return when the callbacks of the tasks that have ended have run; at once, in one of them."""
+    if getattr(_callbacks, "running", False):
+        return
+    ran = threading.Event()
+
+    def fence() -> list[Any]:
+        client.call_back(ran.set)
+        return []
+
+    with contextlib.suppress(LinkClosedError, queue.Empty):
+        client.ask(fence)
+        ran.wait()
+
+
+def _call_back(client: Client, fn: Callable[[Future[T]], object], task: Future[T]) -> None:
+    client.call_back(functools.partial(_run_callback, [(fn, task)]))
+
+
+def _run_callback(held: list[tuple[Callable[[Future[T]], object], Future[T]]]) -> None:
+    # Taken out: whoever runs this may keep it for longer than the task should live.
+    fn, task = held.pop()
+    _callbacks.running = True
+    try:
+        fn(task)
+    finally:
+        _callbacks.running = False

@@ -1,0 +1,105 @@
+"""What a keeper holds of one task, and what the tasks of one function have in common."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from gossamer_mesh import wire
+from gossamer_mesh.errors import MeshError
+from gossamer_mesh.task import State
+from gossamer_placement.model import Decision, Demand, Hint
+
+RETRIES: Final = 2
+
+CALL_BYTES: Final = 64
+"""About what a call takes in a message besides its payload."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A function with its demand and options: the same for all its calls."""
+
+    function: bytes
+    name: str
+    code: bytes
+    demand: Demand
+    hint: Hint = Hint()
+    timeout_s: float = 0.0
+    retries: int = RETRIES
+    orphans: wire.Orphans = "cancel"
+
+    def on_wire(self, *, with_code: bool) -> wire.Job:
+        demand = self.demand
+        return wire.Job(
+            self.function,
+            self.name,
+            demand.cpus,
+            demand.gpus,
+            demand.memory_bytes,
+            self.timeout_s,
+            self.orphans,
+            demand.python,
+            self.code if with_code else b"",
+        )
+
+
+class Owner:
+    """Who waits for a task. Called in the link's thread; must be short and must not raise."""
+
+    __slots__ = ()
+
+    def on_running(self) -> None:
+        """The task has been running for a while."""
+
+    def on_ended(self) -> None:
+        """The task's `outcome` is there. Called once."""
+
+    def on_abandoned(self) -> None:
+        """The mesh is closed: nobody keeps the task any more."""
+
+
+class Work(msgspec.Struct, eq=False):
+    """One task: what to send, where it is, how it ended. Times are the link's monotonic clock.
+
+    `size` is about how many bytes the call takes in a message. `sent` is the number of the only
+    message that carried the current attempt, 0 once there has been another; `sent_at` is when
+    its agent was last told of it.
+    """
+
+    number: int
+    job: Job
+    payload: bytes
+    buffers: tuple[bytes, ...]
+    items: int
+    submitted_at: float
+    size: int
+    retries: int
+    owner: Owner | None = None
+    state: State = State.SUBMITTED
+    attempt: int = 0
+    agent: str = ""
+    refusals: int = 0
+    sent: int = 0
+    sent_at: float = 0.0
+    placed_at: float = 0.0
+    ended_at: float = 0.0
+    cancelled: bool = False
+    decision: Decision | None = None
+    outcome: wire.Done | None = None
+    problem: MeshError | None = None
+
+
+def new_work(
+    number: int,
+    job: Job,
+    payload: bytes,
+    buffers: tuple[bytes, ...],
+    items: int,
+    submitted_at: float,
+) -> Work:
+    """Return the record of a task that is about to be submitted."""
+    size = CALL_BYTES + len(payload)
+    if buffers:
+        size += sum(map(len, buffers))
+    return Work(number, job, payload, buffers, items, submitted_at, size, job.retries)

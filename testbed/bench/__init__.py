@@ -1,0 +1,1 @@
+"""Gossamer measured beside its peers, on this machine, in this run. `python -m testbed.bench`."""

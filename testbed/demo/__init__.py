@@ -1,0 +1,1 @@
+"""On-demand metadata extraction: the demonstration that `make demo` runs."""

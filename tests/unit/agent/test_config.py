@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gossamer_agent import config
+from gossamer_agent.config import AgentConfig, build, load, overridden
+from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.subjects import check_name
+
+AGENT = Path(__file__).parents[3] / "agent"
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "agent.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def refusal(path):
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert caught.value.fields["source"] == str(path)
+    return caught.value
+
+
+def test_an_empty_file_is_all_defaults(written):
+    assert load(written("")) == AgentConfig() == build()
+
+
+def test_the_defaults_fit_this_machine():
+    found = build()
+    assert check_name(found.name) == found.name
+    assert 1 <= found.slots <= len(os.sched_getaffinity(0))
+    assert found.site == "local"
+    assert found.memory_bytes == 0
+    assert found.output_bytes == 64 * 1024
+    assert (found.queue, found.warm, found.recycle_after) == (4096, 1, 100_000)
+    assert (found.drain_s, found.heartbeat_s) == (30.0, 10.0)
+
+
+def test_every_key_is_read_into_si(written, tmp_path):
+    (tmp_path / "mesh.access").touch()
+    path = written("""
+        name = "pi-1"
+        site = "lab"
+        [labels]
+        room = "2.14"
+        [mesh]
+        access = "mesh.access"
+        [work]
+        slots = 3
+        queue = 10
+        warm = 2
+        recycle_after = 50
+        memory = "2GiB"
+        preload = ["json", "os.path", "json"]
+        output = 1000
+        drain = "1min"
+        [heartbeat]
+        interval = 0.5
+        [gpu]
+        enabled = false
+        [probe]
+        skip = ["disk"]
+    """)
+    assert load(path) == AgentConfig(
+        name="pi-1",
+        site="lab",
+        labels={"room": "2.14"},
+        access=tmp_path / "mesh.access",
+        slots=3,
+        queue=10,
+        warm=2,
+        recycle_after=50,
+        memory_bytes=2 * 2**30,
+        preload=("json", "os.path"),
+        output_bytes=1000,
+        drain_s=60.0,
+        heartbeat_s=0.5,
+        gpu=False,
+        probe_skip=("disk",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "seen", "allowed"),
+    [
+        ("name = ''", "name", "''", "not empty"),
+        ("name = 'pi.lab'", "name", "'pi.lab'", "1-63 letters"),
+        ("name = 7", "name", "7", "text in quotes"),
+        ("site = 'a b'", "site", "'a b'", "1-63 letters"),
+        ("labels = 'x'", "labels", "'x'", "a section [labels]"),
+        ("[labels]\nroom = 2", "labels.room", "2", "text in quotes"),
+        ("[labels]\na.b = 'x'", "labels.a", "{'b': 'x'}", "text in quotes"),
+        ("[labels]\n'a b' = 'x'", "labels.a b", "'x'", "1-63 letters"),
+        ("mesh = 1", "mesh", "1", "a section [mesh], with mesh.access"),
+        ("[mesh]\naccess = 'none'", "mesh.access", "'none'", "there is no file"),
+        ("[mesh]\naccess = '~nobody-here/x'", "mesh.access", "nobody-here", "there is no file"),
+        ("[work]\nslots = 0", "work.slots", "0", "from 1 to 4096"),
+        ("[work]\nslots = true", "work.slots", "true", "from 1 to 4096"),
+        ("[work]\nslots = 2.0", "work.slots", "2.0", "a whole number"),
+        ("[work]\nqueue = -1", "work.queue", "-1", "from 1 to 1000000"),
+        ("[work]\nslots = 2\nwarm = 3", "work.warm", "3", "work.slots, which is 2"),
+        ("[work]\nrecycle_after = 0", "work.recycle_after", "0", "from 1 to"),
+        ("[work]\nmemory = 2", "work.memory", "2", "32MiB to 1PiB, such as '2GiB'"),
+        ("[work]\nmemory = '2G'", "work.memory", "'2G'", "such as '2GiB'"),
+        ("[work]\noutput = '1MiB'", "work.output", "'1MiB'", "0B to 256KiB"),
+        ("[work]\ndrain = 'soon'", "work.drain", "'soon'", "0s to 24h, such as '30s'"),
+        ("[work]\ndrain = -1", "work.drain", "-1", "0s to 24h"),
+        ("[heartbeat]\ninterval = '20ms'", "heartbeat.interval", "'20ms'", "500ms to 10min"),
+        ("[work]\npreload = 'numpy'", "work.preload", "'numpy'", "a list of module names"),
+        ("[work]\npreload = ['numpy', 3]", "work.preload", "3", "a list of module names"),
+        ("[work]\npreload = ['a-b']", "work.preload", "'a-b'", "'scipy.signal'"),
+        ("[work]\npreload = ['a..b']", "work.preload", "'a..b'", "'scipy.signal'"),
+        ("[work]\npreload = ['a.class']", "work.preload", "'a.class'", "'scipy.signal'"),
+        ("[work]\npreload = ['torch.nn']", "work.preload", "'torch.nn'", "does not survive a fork"),
+        ("[gpu]\nenabled = 1", "gpu.enabled", "1", "true or false"),
+        ("[probe]\nskip = ['gpus']", "probe.skip", "'gpus'", "did you mean 'gpu'?"),
+        ("[probe]\nskip = 'gpu'", "probe.skip", "'gpu'", "a list of some of cpu, memory"),
+        ("[work]\nsolts = 2", "work.solts", "2", "did you mean work.slots?"),
+        ("slots = 2", "slots", "2", "did you mean work.slots?"),
+        ("[wrok]\nslots = 2", "wrok", "{'slots': 2}", "did you mean work?"),
+        ("nmae = 'x'", "nmae", "'x'", "did you mean name?"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_is_seen_and_what_is_allowed(
+    written, text, key, seen, allowed
+):
+    error = refusal(written(text))
+    assert f" {key} " in str(error)
+    assert seen in str(error)
+    assert allowed in str(error)
+    assert "\n" not in str(error)
+    assert error.fields["key"] == key
+    assert {"value", "allowed"} <= error.fields.keys()
+
+
+def test_a_long_wrong_value_is_cut_short(written):
+    assert len(str(refusal(written(f"site = '{'x' * 5000}'")))) < 400
+
+
+@pytest.mark.parametrize("data", [b"name = ", b"name = '\xff'", b"a = " + b"[" * 5000])
+def test_a_file_that_is_not_toml_is_refused_by_name(tmp_path, data):
+    path = tmp_path / "agent.toml"
+    path.write_bytes(data)
+    assert "is not TOML" in str(refusal(path))
+
+
+def test_a_file_that_cannot_be_read_is_refused_with_the_reason(tmp_path):
+    assert "No such file or directory" in str(refusal(tmp_path / "none.toml"))
+    assert "Is a directory" in str(refusal(tmp_path))
+
+
+def test_flags_are_checked_as_a_file_is():
+    found = build(name="a", labels={"k": "v"}, slots=2, memory="1GiB", drain=5, probe_skip=("gpu",))
+    assert found.memory_bytes == 2**30
+    assert found.drain_s == 5.0
+    with pytest.raises(ConfigError, match=r"flags: work.slots is 0; allowed: .* from 1 to 4096"):
+        build(slots=0)
+    with pytest.raises(ConfigError, match=r"flags: labels.a b is 'v'; allowed as the name"):
+        build(labels={"a b": "v"})
+
+
+def test_flags_can_set_whatever_a_file_can():
+    told = {each.field.removesuffix("_bytes").removesuffix("_s") for each in config.SETTINGS}
+    assert told == set(build.__kwdefaults__)
+    assert {each.field for each in config.SETTINGS} == set(AgentConfig.__struct_fields__)
+
+
+def test_flags_are_put_over_what_a_file_says(written, tmp_path):
+    (tmp_path / "own").touch()
+    told = load(written("site = 'lab'\n[labels]\na = '1'\nb = '1'\n[work]\nslots = 2\nwarm = 2"))
+    found = overridden(told, name="x", labels={"b": "2"}, access=tmp_path / "own", slots=4)
+    assert (found.name, found.site, found.slots, found.warm) == ("x", "lab", 4, 2)
+    assert found.labels == {"a": "1", "b": "2"}
+    assert found.access == tmp_path / "own"
+    assert overridden(told, labels={}) == told
+
+
+def test_flags_over_a_file_are_checked_and_so_is_how_they_fit_it(written):
+    told = load(written("[work]\nslots = 2\nwarm = 2"))
+    with pytest.raises(ConfigError, match="flags: site is 'a b'"):
+        overridden(told, site="a b")
+    with pytest.raises(ConfigError, match=r"work.warm is 2; .* work.slots, which is 1"):
+        overridden(told, slots=1)
+
+
+def test_a_relative_access_file_is_beside_the_configuration(written, tmp_path):
+    (tmp_path / "own").touch()
+    assert load(written("[mesh]\naccess = 'own'")).access == tmp_path / "own"
+
+
+def test_a_configuration_error_survives_pickling(written):
+    error = refusal(written("[work]\nslots = 0"))
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.fields) == (str(error), error.fields)
+
+
+@pytest.mark.parametrize("example", ["pi.toml", "login-node.toml"])
+def test_the_examples_can_be_loaded(tmp_path, home, example):
+    shutil.copy(AGENT / "examples" / example, tmp_path)
+    (tmp_path / "mesh.access").touch()
+    (home / ".config/gossamer").mkdir(parents=True)
+    (home / ".config/gossamer/mesh.access").touch()
+    found = load(tmp_path / example)
+    assert found.access is not None
+    assert found.memory_bytes > 0
+    assert found.slots > 1
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
+    command = tmp_path / "gossamer"
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    unit = tmp_path / "gossamer-agent.service"
+    text = (AGENT / unit.name).read_text()
+    assert "ExecStart=/usr/bin/env gossamer agent start --config" in text
+    unit.write_text(text.replace("/usr/bin/env gossamer", str(command)))
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)],  # noqa: S607 - where distributions put it differs
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")

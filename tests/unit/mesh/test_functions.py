@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import functools
+import gc
+import threading
+import weakref
+
+import pytest
+
+from gossamer_agent.worker import pickling
+from gossamer_mesh.functions import PYTHON, describe, name_of
+
+
+def double(x):
+    return 2 * x
+
+
+def own_helper(x):
+    return double(x) + 1
+
+
+class Scale:
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, x):
+        return self.by * x
+
+
+def test_code_is_known_by_the_digest_of_what_travels():
+    code = describe(double)
+    assert len(code.digest) == 16
+    assert code.name == f"{__name__}.double"
+    assert code.python == PYTHON
+
+
+def test_a_function_is_pickled_once():
+    assert describe(double) is describe(double)
+
+
+def test_two_functions_have_two_digests():
+    assert describe(double).digest != describe(own_helper).digest
+
+
+def test_own_functions_run_without_their_module():
+    code = describe(own_helper)
+    assert pickling.load_function(code.code)(3) == 7
+
+
+@pytest.mark.parametrize(
+    ("fn", "expected"), [(Scale(3), 9), (functools.partial(pow, 2), 8), (Scale(2).__call__, 6)]
+)
+def test_any_callable_has_code(fn, expected):
+    assert pickling.load_function(describe(fn).code)(3) == expected
+
+
+def test_what_cannot_be_hashed_is_pickled_anew_each_time():
+    class Unhashable(Scale):
+        __hash__ = None
+
+    fn = Unhashable(3)
+    assert pickling.load_function(describe(fn).code)(2) == 6
+
+
+def test_code_travels_as_it_was_at_the_first_use():
+    box = [1]
+
+    def read():
+        return box[0]
+
+    describe(read)
+    box[0] = 2
+    assert pickling.load_function(describe(read).code)() == 1
+
+
+def test_a_described_function_can_still_be_collected():
+    def passing():
+        return None
+
+    describe(passing)
+    gone = weakref.ref(passing)
+    del passing
+    gc.collect()
+    assert gone() is None
+
+
+def test_threads_that_describe_at_once_get_one_digest():
+    def fn(x):
+        return x
+
+    start = threading.Barrier(4)
+    found = []
+
+    def look():
+        start.wait()
+        found.append(describe(fn))
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({code.digest for code in found}) == 1
+    assert describe(fn) in found
+
+
+def test_a_partial_has_the_name_of_what_it_calls():
+    assert name_of(functools.partial(functools.partial(double), 1)) == f"{__name__}.double"
+    assert name_of(Scale(1)) == f"{__name__}.Scale"

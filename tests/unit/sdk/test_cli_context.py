@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gossamer import contexts
+from gossamer.cli import main
+from gossamer_mesh.access import Access
+
+LAB = Access("nats://lab.example:4222", "ada", "pw-lab")
+Capture = pytest.CaptureFixture[str]
+
+
+def test_a_context_is_added_from_an_access_file(tmp_path: Path, capsys: Capture):
+    LAB.save(tmp_path / "lab.json")
+    assert main(["context", "add", "lab", str(tmp_path / "lab.json")]) == 0
+    assert contexts.load("lab") == LAB
+    assert "gossamer context use lab" in capsys.readouterr().out
+
+
+def test_the_list_marks_the_current_one(capsys: Capture):
+    contexts.save("lab", LAB)
+    contexts.save("hpc", LAB)
+    assert main(["context", "use", "lab"]) == 0
+    capsys.readouterr()
+    assert main(["context", "list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "  hpc  nats://lab.example:4222",
+        "* lab  nats://lab.example:4222",
+    ]
+
+
+def test_an_empty_list_says_how_to_fill_it(capsys: Capture):
+    assert main(["context", "list"]) == 0
+    assert "gossamer context add" in capsys.readouterr().out
+    assert main(["context", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_the_choice_can_be_taken_back(capsys: Capture):
+    contexts.save("lab", LAB)
+    contexts.use("lab")
+    assert main(["context", "use", "--none"]) == 0
+    assert contexts.current() is None
+
+
+def test_a_context_can_be_removed(capsys: Capture):
+    contexts.save("lab", LAB)
+    assert main(["context", "remove", "lab"]) == 0
+    assert contexts.names() == []
+    assert main(["context", "remove", "lab"]) == 1
