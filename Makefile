@@ -16,7 +16,7 @@ endif
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: $(INSTALLED) ## a virtual environment in .venv, with everything installed
@@ -29,6 +29,10 @@ $(INSTALLED): pyproject.toml .ci/venv
 .PHONY: demo
 demo: venv ## a mesh on this machine that does real work, and a table of what ran where
 	$(PY) -m testbed.demo $(ARGS)
+
+.PHONY: continuum
+continuum: venv ## six agents with declared speeds, prices and distances: each hint, seen going where it should
+	$(PY) -m testbed.continuum $(ARGS)
 
 .PHONY: test
 test: venv ## the whole suite, with branch coverage and its threshold
@@ -71,6 +75,10 @@ fast: venv ## only the unit tests
 .PHONY: bench
 bench: venv ## us and our peers on this machine, in one run and one table
 	$(PY) -m testbed.bench $(ARGS)
+
+.PHONY: bench-placement
+bench-placement: venv ## placement in a simulated mesh: the table and the plots of docs/placement
+	$(PY) -m testbed.placement $(ARGS)
 
 .PHONY: format
 format: venv ## let ruff format the code and fix what it can

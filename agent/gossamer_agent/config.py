@@ -17,8 +17,11 @@ import msgspec
 from gossamer_agent import probe, setting
 from gossamer_agent.probe import cpu
 from gossamer_agent.setting import Setting, UnfitError
+from gossamer_agent.tables import Table
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.wire import BATCH_BYTES
+from gossamer_placement.hardware import FASTEST, SLOWEST
+from gossamer_placement.rates import MOST_CARBON, MOST_PRICE, MOST_W
 
 
 def own_name() -> str:
@@ -28,7 +31,11 @@ def own_name() -> str:
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One agent's settings, in SI. `memory_bytes` 0: no limit unless a call brings one."""
+    """One agent's settings, in SI. `memory_bytes` 0: no limit unless a call brings one.
+
+    `price` is per slot-hour and `egress` per GiB, in the mesh's currency; `idle_w` and `busy_w`
+    are of the whole machine; `carbon` in g CO2e per kWh; `speed` 0: to be measured.
+    """
 
     name: str = msgspec.field(default_factory=own_name)
     site: str = "local"
@@ -45,10 +52,22 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = 10.0
     gpu: bool = True
     probe_skip: tuple[str, ...] = ()
+    price: Table = ()
+    egress: float = 0.0
+    block_s: float = 0.0
+    idle_w: float | None = None
+    busy_w: float | None = None
+    carbon: Table = ()
+    speed: float = 0.0
+    data: Mapping[str, int] = {}
 
 
 _MiB: Final = 2**20
 _DAY_S: Final = 86400.0
+_PRICE: Final = "per slot-hour"
+_WATTS: Final = "in watts, of the whole machine"
+_DEARER_BY_DAY: Final = '{"00:00" = 0.04, "07:30" = 0.12}'
+_DIRTIER_BY_DAY: Final = '{"00:00" = 210, "07:30" = 380}'
 
 SETTINGS: Final = (
     Setting("name", "name", setting.token),
@@ -68,6 +87,14 @@ SETTINGS: Final = (
     Setting("heartbeat.interval", "heartbeat_s", setting.duration(0.5, 600, "10s")),
     Setting("gpu.enabled", "gpu", setting.flag),
     Setting("probe.skip", "probe_skip", setting.choices(probe.NAMES)),
+    Setting("costs.price", "price", setting.table(0, MOST_PRICE, _PRICE, _DEARER_BY_DAY)),
+    Setting("costs.egress", "egress", setting.number(0, MOST_PRICE, "per GiB that leaves")),
+    Setting("costs.block", "block_s", setting.duration(0, _DAY_S, "5min")),
+    Setting("power.idle", "idle_w", setting.number(0, MOST_W, _WATTS)),
+    Setting("power.busy", "busy_w", setting.number(0, MOST_W, _WATTS)),
+    Setting("power.carbon", "carbon", setting.table(0, MOST_CARBON, "in g/kWh", _DIRTIER_BY_DAY)),
+    Setting("work.speed", "speed", setting.number(SLOWEST, FASTEST, "beside a reference core")),
+    Setting("data", "data", setting.data),
 )
 
 _BY_KEY: Final = {each.key: each for each in SETTINGS}
@@ -108,6 +135,14 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
     heartbeat: float | str | None = None,
     gpu: bool | None = None,
     probe_skip: tuple[str, ...] | None = None,
+    price: float | Mapping[str, float] | None = None,
+    egress: float | None = None,
+    block: float | str | None = None,
+    idle: float | None = None,
+    busy: float | None = None,
+    carbon: float | Mapping[str, float] | None = None,
+    speed: float | None = None,
+    data: Mapping[str, int | str | bool] | None = None,
 ) -> AgentConfig:
     """Return the configuration that these flags make, checked as a file is; None: the default."""
     given: dict[str, object] = {
@@ -126,6 +161,14 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
         "heartbeat.interval": heartbeat,
         "gpu.enabled": gpu,
         "probe.skip": probe_skip,
+        "costs.price": price,
+        "costs.egress": egress,
+        "costs.block": block,
+        "power.idle": idle,
+        "power.busy": busy,
+        "power.carbon": carbon,
+        "work.speed": speed,
+        "data": data,
     }
     told = {key: value for key, value in given.items() if value is not None}
     return _checked(told, "flags", Path.cwd())
@@ -197,7 +240,23 @@ def _checked(
             config.warm,
             f"allowed: at most work.slots, which is {config.slots}",
         )
+    _check_power(config, source)
     return config
+
+
+def _check_power(config: AgentConfig, source: str) -> None:
+    idle_w, busy_w = config.idle_w, config.busy_w
+    if idle_w is not None and busy_w is not None:
+        if busy_w < idle_w:
+            allowed = f"allowed: at least power.idle, which is {idle_w:g}"
+            raise _wrong(source, "power.busy", busy_w, allowed)
+        return
+    # Half of it would be filled up with what such machines draw, and mean neither.
+    told = {"power.idle": idle_w, "power.busy": busy_w, "power.carbon": config.carbon or None}
+    for key, value in told.items():
+        if value is not None:
+            allowed = "allowed: only with both power.idle and power.busy, in watts"
+            raise _wrong(source, key, value, allowed)
 
 
 def _access(text: str, source: str, beside: Path) -> Path:

@@ -25,13 +25,15 @@ from gossamer_agent.config import AgentConfig
 from gossamer_agent.dataplane import DataPlane, Notice
 from gossamer_agent.dispatcher import events as ev
 from gossamer_agent.dispatcher.machine import Dispatcher
+from gossamer_agent.document import Document
 from gossamer_agent.forker import Forker, ZygoteProcess
 from gossamer_agent.handset import Handset
 from gossamer_agent.probe.survey import survey
+from gossamer_agent.tables import DAY_S
 from gossamer_mesh import capability, subjects, wire
 from gossamer_mesh.access import Access
 from gossamer_mesh.bus import Bus, open_bus
-from gossamer_mesh.errors import ConfigError, MeshError, NoAgentError
+from gossamer_mesh.errors import ConfigError, LinkClosedError, MeshError, NoAgentError
 from gossamer_mesh.link import Link
 from gossamer_mesh.link.nats import NatsLink
 
@@ -40,6 +42,14 @@ CLAIM_S: Final = 2.0
 """How long the holder of a name may take to say so before it is taken for dead."""
 
 PUBLISH_RETRY_S: Final = 1.0
+STATISTICS_S: Final = 10.0
+"""How often at most the document is published anew because of statistics. A function's settle
+within some tens of calls, and every client of the mesh reads every revision."""
+
+LATE_S: Final = 1.0
+"""A time table's change may be published so late: two clocks never run quite alike, and who wakes
+a moment too early must not look without end."""
+
 LEAVE_S: Final = 2.0
 
 _log = logging.getLogger("gossamer.agent")
@@ -49,6 +59,10 @@ def _version() -> str:
     from importlib.metadata import version  # noqa: PLC0415  slow to import
 
     return version("gossamer")
+
+
+def _seconds_of_day() -> float:
+    return time.time() % DAY_S
 
 
 def run(
@@ -91,16 +105,17 @@ class _Agent:
         self._link = link
         self._incarnation = incarnation
         self._ready = ready
-        self._document = survey(config, incarnation=incarnation, revision=1, version=_version())
+        found = survey(config, incarnation=incarnation, revision=1, version=_version())
+        self._document = Document(found, config, _seconds_of_day())
         self._dispatcher = Dispatcher(
             incarnation,
             slots=config.slots,
             room=config.queue,
-            gpus=[gpu.index for gpu in self._document.gpus],
+            gpus=[gpu.index for gpu in found.gpus],
             warm=config.warm,
             recycle_after=config.recycle_after,
             memory_bytes=config.memory_bytes,
-            python=self._document.python,
+            python=found.python,
         )
         # Unbounded: a notice says what must be done to a process, and is said once.
         self._send, self._notices = trio.open_memory_channel[Notice](math.inf)
@@ -123,6 +138,7 @@ class _Agent:
             ended=self._worker_ended,
             failed=self._spawn_failed,
         )
+        self._renewing = trio.CancelScope()
         self._drain_asked = trio.Event()
         self._drained = trio.Event()
         self._killed_now = trio.Event()
@@ -139,6 +155,7 @@ class _Agent:
             nursery.start_soon(self._hold_name, bus)
             await self._publish(bus)
             nursery.start_soon(self._beat)
+            nursery.start_soon(self._renew, bus)
             if lifeline is not None:
                 nursery.start_soon(self._watch, lifeline)
             handle = self._link.on_status(self._status)
@@ -179,7 +196,8 @@ class _Agent:
 
     async def _publish(self, bus: Bus) -> None:
         """Put the capability document; without JetStream say so and keep trying."""
-        document = capability.encode(self._document)
+        current = self._document.current
+        document = capability.encode(current)
         bucket = bus.key_value(subjects.AGENTS_BUCKET)
         while True:
             try:
@@ -189,10 +207,29 @@ class _Agent:
                 await trio.sleep(PUBLISH_RETRY_S)
             else:
                 break
-        self._link.post(lambda: self._data.beat(self._document.revision))
+        self._link.post(lambda: self._data.beat(current.revision))
+
+    async def _renew(self, bus: Bus) -> None:
+        """Publish the document again when a price, the carbon or the statistics have changed."""
+
+        def ask(answer: Callable[[bytes | MeshError | None], None]) -> None:
+            self._link.post(lambda: answer(self._data.statistics()))
+
+        with self._renewing:
+            while True:
+                due_s = self._document.next_change_s(_seconds_of_day())
+                await trio.sleep(min(STATISTICS_S, max(due_s, LATE_S)))
+                try:
+                    statistics = await bus.outcome(ask)
+                except LinkClosedError:
+                    return
+                if self._document.renewed(_seconds_of_day(), statistics):
+                    await self._publish(bus)
 
     async def _leave(self, bus: Bus) -> None:
         _log.info("draining: %d workers", self._forker.living)
+        # Or the document might be put again when it has been deleted.
+        self._renewing.cancel()
         self._link.post(lambda: self._data.step(ev.DrainAsked()))
         self._link.post(self._data.beat)
         with trio.move_on_after(self._config.drain_s):

@@ -21,6 +21,8 @@ from gossamer_agent.worker import frames
 from gossamer_mesh import subjects, wire
 from gossamer_mesh.errors import MeshError, ProtocolError
 from gossamer_mesh.link import Handle, Lane, Link, Message
+from gossamer_placement import coordinates
+from gossamer_placement.coordinates import Vivaldi
 
 if TYPE_CHECKING:
     from gossamer_agent.handset import Handset
@@ -84,6 +86,7 @@ class DataPlane:
         self._closed = False
         self._handles: list[Handle] = []
         self._revision = 0
+        self._place = Vivaldi(incarnation)
         self._last_beat = -BEAT_AT_MOST_EVERY_S
         self._last_load = (-1, -1)
         self.rejected = 0
@@ -113,7 +116,13 @@ class DataPlane:
         self._last_load = (state.free, state.queued)
         self._forget_the_silent()
         beat = wire.Heartbeat(
-            self._name, self._site, self._incarnation, self._revision, self._interval_s, state
+            self._name,
+            self._site,
+            self._incarnation,
+            self._revision,
+            self._interval_s,
+            state,
+            coordinates.to_wire(self._place.coordinate),
         )
         self._link.publish(subjects.heartbeat(self._site, self._name), wire.encode(beat))
 
@@ -139,15 +148,11 @@ class DataPlane:
         caller = subjects.last_token(message.subject)
         match asked:
             case wire.Ping():
-                self._left.discard(caller)
-                self.step(ev.CallerHeard(caller, asked.lease_s))
-                if asked.incarnation == self._incarnation:
-                    tasks = self._ledger(caller).acked(asked.acked)
-                    if tasks:
-                        self.step(ev.CallerAcked(caller, tasks))
-                self._reply(caller, [wire.Pong(asked.number, self._dispatcher.owed(caller))])
+                self._ping(caller, asked)
             case wire.Cancel():
                 self.step(ev.CancelAsked(caller, asked.tasks))
+            case wire.Return():
+                self.step(ev.ReturnAsked(caller, asked.tasks))
             case wire.Resend():
                 self._resend(caller, asked)
             case wire.Code():
@@ -160,6 +165,22 @@ class DataPlane:
                 self._told([ev.DrainAsked()])
             case _:
                 assert_never(asked)
+
+    def _ping(self, caller: str, ping: wire.Ping) -> None:
+        self._left.discard(caller)
+        self.step(ev.CallerHeard(caller, ping.lease_s))
+        ours = ping.incarnation == self._incarnation
+        tasks = self._ledger(caller).acked(ping.acked) if ours else []
+        here = coordinates.to_wire(self._place.coordinate)
+        pong = wire.Pong(ping.number, self._dispatcher.owed(caller), here)
+        # The caller measures how long this takes, so it waits for no flush. What is unsent goes
+        # before it: that may be the outcome of a call that is no longer counted as owed.
+        self._send_all(caller, [*self._unsent.pop(caller, ()), pong])
+        if tasks:
+            self.step(ev.CallerAcked(caller, tasks))
+        there = coordinates.from_wire(ping.coordinate)
+        if there is not None and ping.rtt_s > 0.0:
+            self._place.learn(there, ping.rtt_s)
 
     def _reject(self, message: Message, error: ProtocolError) -> None:
         self.rejected += 1
@@ -251,6 +272,10 @@ class DataPlane:
         """Let the dispatcher hear of something, and do what it decides."""
         self.perform(self._dispatcher.step(event, self._link.now()))
 
+    def statistics(self) -> bytes | None:
+        """Return what has changed of the functions' statistics, to be published; None: nothing."""
+        return self._dispatcher.statistics()
+
     def keep_warm(self) -> None:
         self.perform(self._dispatcher.keep_warm(self._link.now()))
 
@@ -334,16 +359,19 @@ class DataPlane:
         self._flushing = False
         unsent, self._unsent = self._unsent, {}
         for caller, records in unsent.items():
-            batch: list[wire.Record] = []
-            size = 0
-            for record in records:
-                fitting, record_size = _fit(record)
-                if batch and size + record_size > wire.BATCH_BYTES:
-                    self._send(caller, batch)
-                    batch, size = [], 0
-                batch.append(fitting)
-                size += record_size
-            self._send(caller, batch)
+            self._send_all(caller, records)
+
+    def _send_all(self, caller: str, records: list[wire.Record]) -> None:
+        batch: list[wire.Record] = []
+        size = 0
+        for record in records:
+            fitting, record_size = _fit(record)
+            if batch and size + record_size > wire.BATCH_BYTES:
+                self._send(caller, batch)
+                batch, size = [], 0
+            batch.append(fitting)
+            size += record_size
+        self._send(caller, batch)
 
     def _send(self, caller: str, records: list[wire.Record]) -> None:
         ledger = self._ledger(caller)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import difflib
 import keyword
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
+from gossamer_agent.tables import Table, constant
 from gossamer_mesh import subjects, units
 from gossamer_mesh.errors import ConfigError
 
@@ -26,6 +27,7 @@ _GPU_LIBRARIES: Final = frozenset(
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 _MOST_LABEL_CHARACTERS: Final = 256
 _MOST_SHOWN: Final = 80
+_TIME_OF_DAY: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
 class UnfitError(Exception):
@@ -78,6 +80,52 @@ def integer(low: int, high: int) -> Reader:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise UnfitError(f"allowed: a whole number from {low} to {high}")
         return value
+
+    return read
+
+
+def number(low: float, high: float, what: str) -> Reader:
+    """Return the reader of a number from `low` to `high`; `what` tells of it: "in watts"."""
+    allowed = f"allowed: a number from {low:.7g} to {high:.7g}, {what}"
+
+    def read(value: object) -> float:
+        # NaN fails both comparisons.
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UnfitError(allowed)
+        if not low <= value <= high:
+            raise UnfitError(allowed)
+        return float(value)
+
+    return read
+
+
+def table(low: float, high: float, what: str, example: str) -> Reader:
+    """Return the reader of a number as of `number`, or of a table from times of day to such."""
+    one = number(low, high, what)
+    entries = f"a table from times of day, in UTC, to such numbers, as in {example}"
+
+    def read(value: object) -> Table:
+        if not isinstance(value, Mapping):
+            try:
+                return constant(one(value))
+            except UnfitError as error:
+                raise UnfitError(f"{error.allowed}; or {entries}") from error
+        found: list[tuple[float, float]] = []
+        for time, told in cast("Mapping[object, object]", value).items():
+            clock = _TIME_OF_DAY.fullmatch(time) if isinstance(time, str) else None
+            if clock is None:
+                raise UnfitError(
+                    'allowed as a time of day: "00:00" to "23:59", in UTC',
+                    inner=str(time),
+                    value=told,
+                )
+            try:
+                found.append((3600.0 * int(clock[1]) + 60.0 * int(clock[2]), one(told)))
+            except UnfitError as error:
+                raise UnfitError(error.allowed, inner=clock[0], value=told) from error
+        if not found:
+            raise UnfitError(f"allowed: {entries}")
+        return tuple(sorted(found))
 
     return read
 
@@ -155,14 +203,7 @@ def labels(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise UnfitError('allowed: a section [labels] of texts, such as room = "lab-2"')
     found: dict[str, str] = {}
-    for name, text in cast("Mapping[object, object]", value).items():
-        if not isinstance(name, str) or not _LABEL.fullmatch(name):
-            raise UnfitError(
-                "allowed as the name of a label: 1-63 letters, digits, '.', '_', '/' or '-', "
-                "starting with a letter or digit",
-                inner=str(name),
-                value=text,
-            )
+    for name, text in _named(cast("Mapping[object, object]", value), "a label"):
         if not isinstance(text, str) or len(text) > _MOST_LABEL_CHARACTERS:
             raise UnfitError(
                 f"allowed: text in quotes, at most {_MOST_LABEL_CHARACTERS} characters",
@@ -170,6 +211,22 @@ def labels(value: object) -> dict[str, str]:
                 value=text,
             )
         found[name] = text
+    return found
+
+
+def data(value: object) -> dict[str, int]:
+    """Read a table from the names of data to their sizes in bytes, 0 if unknown."""
+    if not isinstance(value, Mapping):
+        raise UnfitError('allowed: a section [data] of sizes, such as camera-7 = "120GiB"')
+    read = size(0, 2**60, "120GiB")
+    found: dict[str, int] = {}
+    for name, told in _named(cast("Mapping[object, object]", value), "data"):
+        try:
+            found[name] = 0 if told is True else read(told)
+        except UnfitError as error:
+            raise UnfitError(
+                f"{error.allowed}; true or 0 if its size is not known", inner=name, value=told
+            ) from error
     return found
 
 
@@ -182,6 +239,18 @@ def shown(value: object) -> str:
     """Return `value` as its author would recognise it, on one line, not long."""
     text = repr(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def _named(entries: Mapping[object, object], what: str) -> Iterator[tuple[str, object]]:
+    for name, value in entries.items():
+        if not isinstance(name, str) or not _LABEL.fullmatch(name):
+            raise UnfitError(
+                f"allowed as the name of {what}: 1-63 letters, digits, '.', '_', '/' or '-', "
+                "starting with a letter or digit",
+                inner=str(name),
+                value=value,
+            )
+        yield name, value
 
 
 def _strings(value: object, allowed: str) -> tuple[str, ...]:

@@ -61,8 +61,35 @@ class Battery(msgspec.Struct, frozen=True):
     charging: bool
 
 
+class Price(msgspec.Struct, frozen=True):
+    """What the machine charges now, in the mesh's currency.
+
+    `block_s`: so many seconds at least are billed when a call wakes it from idleness.
+    """
+
+    per_slot_hour: float
+    egress_per_gib: float = 0.0
+    block_s: float = 0.0
+
+
+class Power(msgspec.Struct, frozen=True):
+    """What the machine draws idle and with all slots busy, in watts; its grid's carbon now.
+
+    `carbon` is in grams of CO2 equivalent per kWh.
+    """
+
+    idle_w: float
+    busy_w: float
+    carbon: float | None = None
+
+
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """One agent's document. What is absent was not found; what broke is in `warnings`."""
+    """One agent's document. What is absent was not found; what broke is in `warnings`.
+
+    `speed` is how fast one slot is beside a reference core of 1, 0 if unknown; `data` the named
+    data kept here, with their sizes in bytes, 0 if unknown; `statistics` what the agent has seen
+    of functions, in an encoding with a version of its own (`gossamer_placement.statistics`).
+    """
 
     agent: str
     site: str
@@ -85,6 +112,11 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     sensors: tuple[Sensor, ...] = ()
     battery: Battery | None = None
     warnings: tuple[str, ...] = ()
+    speed: float = 0.0
+    price: Price | None = None
+    power: Power | None = None
+    data: dict[str, int] = {}
+    statistics: bytes = b""
 
 
 _encoder = msgspec.msgpack.Encoder()

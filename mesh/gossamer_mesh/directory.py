@@ -44,11 +44,12 @@ Event = MembershipEvent | DocumentsRead | DirectoryUnavailable
 
 
 class Listing(msgspec.Struct, kw_only=True):
-    """A live agent: what it can do, and how it was when last heard."""
+    """A live agent: what it can do, how it was when last heard, and where it says to be."""
 
     document: Capabilities
     state: AgentState
     suspect: bool = False
+    coordinate: tuple[float, ...] = ()
 
 
 class Directory:
@@ -128,6 +129,9 @@ class Directory:
         if message.subject != subjects.heartbeat(beat.site, beat.agent):
             self.warnings += 1
             return
+        listing = self._listed.get(beat.agent)
+        if listing is not None and beat.coordinate:
+            listing.coordinate = beat.coordinate
         self._take(
             self._membership.heard(
                 beat.agent,

@@ -20,7 +20,17 @@ MAX_MESSAGE_BYTES: Final = 1024 * 1024
 BATCH_BYTES: Final = 512 * 1024
 """Batches are split here, so that one more call never runs into the message limit."""
 
-Refusal = Literal["full", "draining", "incarnation", "expired", "incapable", "lost", "python"]
+Refusal = Literal[
+    "full",
+    "draining",
+    "incarnation",
+    "expired",
+    "incapable",
+    "lost",
+    "python",
+    "returned",
+    "busy",
+]
 Status = Literal["ok", "error", "crashed", "timeout", "cancelled", "expired"]
 Orphans = Literal["cancel", "finish"]
 
@@ -30,7 +40,12 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class AgentState(_Wire, frozen=True, array_like=True, gc=False):
-    """How busy an agent is, as of its `seq`-th report in this incarnation."""
+    """How busy an agent is, as of its `seq`-th report in this incarnation.
+
+    `queue_s` is what a call of one slot would wait here, as far as the agent can tell, with what
+    runs counted in when no slot is free. `cold_s` is what has to pass besides before anything
+    can start (a batch job that is waited for): the median, and `cold_high_s` the 90th percentile.
+    """
 
     seq: int
     slots: int
@@ -39,6 +54,8 @@ class AgentState(_Wire, frozen=True, array_like=True, gc=False):
     queue_s: float
     room: int
     draining: bool = False
+    cold_s: float = 0.0
+    cold_high_s: float = 0.0
 
 
 class Job(_Wire, frozen=True, array_like=True):
@@ -56,7 +73,10 @@ class Job(_Wire, frozen=True, array_like=True):
 
 
 class Call(_Wire, frozen=True, array_like=True):
-    """One attempt of one task. `items` > 0: the payload is a list of so many argument tuples."""
+    """One attempt of one task. `items` > 0: the payload is a list of so many argument tuples.
+
+    `patience_s` > 0: it is to be refused ("busy") rather than wait for longer than that.
+    """
 
     task: int
     attempt: int
@@ -64,6 +84,7 @@ class Call(_Wire, frozen=True, array_like=True):
     items: int = 0
     left_s: float = 0.0
     buffers: tuple[bytes, ...] = ()
+    patience_s: float = 0.0
 
 
 class Run(_Wire, frozen=True, array_like=True, tag="run"):
@@ -75,16 +96,28 @@ class Run(_Wire, frozen=True, array_like=True, tag="run"):
 
 
 class Ping(_Wire, frozen=True, array_like=True, tag="ping", gc=False):
-    """Are you there? Renews the caller's lease; `acked`: every `Out` up to here has arrived."""
+    """Are you there? Renews the caller's lease; `acked`: every `Out` up to here has arrived.
+
+    `rtt_s` is the last round trip the caller has measured to this agent, 0 before it has, and
+    `coordinate` where the caller was then.
+    """
 
     number: int
     incarnation: int
     acked: int
     lease_s: float = 30.0
+    rtt_s: float = 0.0
+    coordinate: tuple[float, ...] = ()
 
 
 class Cancel(_Wire, frozen=True, array_like=True, tag="cancel"):
     """Stop these tasks, whatever their attempt."""
+
+    tasks: list[int]
+
+
+class Return(_Wire, frozen=True, array_like=True, tag="return"):
+    """Give back (`Refused`, "returned") those of these tasks that have not been started."""
 
     tasks: list[int]
 
@@ -112,7 +145,7 @@ class Drain(_Wire, frozen=True, array_like=True, tag="drain", gc=False):
     """Take no more work, finish what is running, then leave the mesh."""
 
 
-Control = Ping | Cancel | Resend | Code | Leave | Drain
+Control = Ping | Cancel | Return | Resend | Code | Leave | Drain
 
 
 class Accepted(_Wire, frozen=True, array_like=True, tag="a", gc=False):
@@ -146,7 +179,11 @@ class NeedCode(_Wire, frozen=True, array_like=True, tag="n", gc=False):
 
 
 class Done(_Wire, frozen=True, array_like=True, tag="d"):
-    """How an attempt ended. `payload`: the pickled value, exception or chunk."""
+    """How an attempt ended. `payload`: the pickled value, exception or chunk.
+
+    `cold`: it was the first call of its function in its worker, so that `ran_s` has the imports
+    in it. `unfit`: it failed for something that this machine lacks, a module or memory.
+    """
 
     task: int
     attempt: int
@@ -159,6 +196,8 @@ class Done(_Wire, frozen=True, array_like=True, tag="d"):
     stdout: str = ""
     stderr: str = ""
     note: str = ""
+    cold: bool = False
+    unfit: bool = False
 
 
 class Pong(_Wire, frozen=True, array_like=True, tag="p", gc=False):
@@ -166,6 +205,7 @@ class Pong(_Wire, frozen=True, array_like=True, tag="p", gc=False):
 
     number: int
     owed: int
+    coordinate: tuple[float, ...] = ()
 
 
 class Gone(_Wire, frozen=True, array_like=True, tag="g", gc=False):
@@ -200,6 +240,7 @@ class Heartbeat(_Wire, frozen=True, array_like=True, tag="hb"):
     revision: int
     interval_s: float
     state: AgentState
+    coordinate: tuple[float, ...] = ()
 
 
 class Claim(_Wire, frozen=True, array_like=True, tag="claim", gc=False):

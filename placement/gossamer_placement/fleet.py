@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from gossamer_mesh.capability import Capabilities
 from gossamer_mesh.wire import AgentState
-from gossamer_placement.least_loaded import LeastLoaded
-from gossamer_placement.model import Batch, Candidate, Decision, Demand, Feasible, Hint
+from gossamer_placement import statistics
+from gossamer_placement.candidate import Candidate
+from gossamer_placement.choice import Choice
+from gossamer_placement.estimates import Estimates, Observation
+from gossamer_placement.index import Feasible
+from gossamer_placement.model import Decision, Demand, Hint, Request
+from gossamer_placement.requirements import constraints, lacks
 
 if TYPE_CHECKING:
     import random
@@ -22,15 +29,32 @@ if TYPE_CHECKING:
 DEMANDS_KEPT: Final = 512
 """Demands that have an index; it is made anew for one that was forgotten."""
 
+OWN_RTT_S: Final = 0.0005
+"""To an agent on the caller's own machine, before it is measured."""
+
 
 class Fleet:
-    """Candidates by name. Pure; not thread-safe."""
+    """Candidates by name, and what was learned of them. Pure; not thread-safe.
 
-    def __init__(self, placer: Placer | None = None) -> None:
-        self._placer: Placer = LeastLoaded() if placer is None else placer
+    `host` and `site` are where the caller is; without a site, that of an agent on its own host.
+    """
+
+    def __init__(
+        self,
+        placer: Placer | None = None,
+        *,
+        estimates: Estimates | None = None,
+        site: str = "",
+        host: str = "",
+    ) -> None:
+        self._placer: Placer = Choice() if placer is None else placer
+        self.estimates = Estimates() if estimates is None else estimates
+        self._site = site
+        self._host = host
         self._agents: dict[str, Candidate] = {}
         self._index: dict[Demand, Feasible] = {}
-        self._refusing: dict[str, dict[Demand, str]] = {}
+        self._refusing: dict[str, dict[Demand, tuple[str, float]]] = {}
+        self._number = 0
 
     def __len__(self) -> int:
         return len(self._agents)
@@ -41,11 +65,32 @@ class Fleet:
     def get(self, agent: str) -> Candidate | None:
         return self._agents.get(agent)
 
-    def put(self, document: Capabilities, state: AgentState) -> Candidate:
-        """Add an agent, or replace what was known of it, refusals included."""
-        self.remove(document.agent)
-        candidate = Candidate(document=document, state=state)
-        self._agents[document.agent] = candidate
+    # -- who is there ------------------------------------------------------------------------
+
+    def put(self, document: Capabilities, state: AgentState, now: float = 0.0) -> Candidate:
+        """Add an agent, or take in its new document; refusals are forgotten then."""
+        agent = document.agent
+        before = self._agents.get(agent)
+        if (
+            before is not None
+            and agent not in self._refusing
+            and _is_same(before.document, document)
+        ):
+            self._learn_published(document, before)
+            before.document = document
+            if state.seq >= before.state.seq:
+                before.report(state, now)
+            return before
+        if before is not None:
+            self._strike_everywhere(before)
+        self._refusing.pop(agent, None)
+        self._number += 1
+        candidate = Candidate(document, state, number=self._number, now=now)
+        if before is not None and before.document.incarnation == document.incarnation:
+            candidate.take_over(before)
+        self._locate(candidate)
+        self._agents[agent] = candidate
+        self._learn_published(document, candidate)
         for demand, feasible in self._index.items():
             self._enter(candidate, demand, feasible)
         return candidate
@@ -53,64 +98,192 @@ class Fleet:
     def remove(self, agent: str) -> None:
         candidate = self._agents.pop(agent, None)
         if candidate is not None:
-            for demand, feasible in self._index.items():
-                self._strike(candidate, demand, feasible)
+            self._strike_everywhere(candidate)
             self._refusing.pop(agent, None)
+            while candidate in self.estimates.fresh:
+                self.estimates.fresh.remove(candidate)
+            self.estimates.network.forget(agent)
+            self.estimates.colds.forget(agent)
 
-    def rule_out(self, agent: str, demand: Demand, reason: str) -> None:
-        """Take in that the agent refuses this demand for good, whatever its document says."""
+    def report(self, agent: str, state: AgentState, now: float, seen_at: float = 0.0) -> None:
+        """Take in an agent's state, if it is not older than what is known; see `Candidate`."""
+        candidate = self._agents.get(agent)
+        if candidate is not None and state.seq >= candidate.state.seq:
+            candidate.report(state, now, seen_at)
+            self.freshen(candidate)
+
+    def freshen(self, candidate: Candidate) -> None:
+        """Remember that this agent has just said to have room."""
+        if candidate.free > candidate.ahead_calls:
+            self.estimates.fresh.append(candidate)
+
+    def measured(self, agent: str, rtt_s: float, coordinate: tuple[float, ...] = ()) -> None:
+        """Take in a round trip to an agent, and where it says to be."""
+        candidate = self._agents.get(agent)
+        if candidate is None:
+            return
+        if coordinate:
+            candidate.coordinate = coordinate
+        site = candidate.document.site
+        network = self.estimates.network
+        self._moved(candidate, network.measured(agent, site, rtt_s, candidate.coordinate))
+
+    def located(self, agent: str, coordinate: tuple[float, ...]) -> None:
+        """Take in where an agent says to be; it counts until its distance is measured."""
+        candidate = self._agents.get(agent)
+        if candidate is None or not coordinate or coordinate == candidate.coordinate:
+            return
+        candidate.coordinate = coordinate
+        if not self.estimates.network.is_measured(agent):
+            self._locate(candidate)
+
+    def ended(self, agent: str) -> None:
+        """One of the caller's calls there has ended."""
+        candidate = self._agents.get(agent)
+        if candidate is not None and candidate.outstanding:
+            candidate.outstanding -= 1
+
+    def observe(self, seen: Observation, now: float) -> None:
+        """Learn from a call that has ended."""
+        candidate = self._agents.get(seen.agent)
+        if candidate is not None:
+            if seen.ok and seen.expected_wait_s >= 0.0:
+                waited_s = seen.elapsed_s - seen.run_s - candidate.rtt_s
+                candidate.waited(waited_s, seen.expected_wait_s, seen.run_s, now)
+            self.estimates.observe(seen, candidate.hardware, candidate.document.site, now)
+
+    # -- who can -----------------------------------------------------------------------------
+
+    def rule_out(self, agent: str, demand: Demand, reason: str, now: float = 0.0) -> None:
+        """Take in that the agent refuses this demand, whatever its document says; see `pardon`."""
         candidate = self._agents.get(agent)
         if candidate is None or demand in self._refusing.get(agent, {}):
             return
         feasible = self._index.get(demand)
         if feasible is not None:
             self._strike(candidate, demand, feasible)
-        self._refusing.setdefault(agent, {})[demand] = reason
+        self._refusing.setdefault(agent, {})[demand] = (reason, now)
         if feasible is not None:
             self._enter(candidate, demand, feasible)
 
     def refusals(self, demand: Demand) -> dict[str, str]:
         """Return agent → why it refuses this demand though it seemed to fit."""
         return {
-            agent: reasons[demand] for agent, reasons in self._refusing.items() if demand in reasons
+            agent: reasons[demand][0]
+            for agent, reasons in self._refusing.items()
+            if demand in reasons
         }
+
+    def pardon(self, before: float) -> None:
+        """Forget refusals from before then: what an agent lacked it may have got meanwhile."""
+        for agent, reasons in list(self._refusing.items()):
+            candidate = self._agents[agent]
+            for demand in [demand for demand, (_, at) in reasons.items() if at <= before]:
+                feasible = self._index.get(demand)
+                if feasible is not None:
+                    self._strike(candidate, demand, feasible)
+                del reasons[demand]
+                if feasible is not None:
+                    self._enter(candidate, demand, feasible)
+            if not reasons:
+                del self._refusing[agent]
 
     def feasible(self, demand: Demand) -> Feasible:
         """Return who can run `demand`; the answer changes as agents come and go."""
         found = self._index.get(demand)
         if found is None:
+            # One that is none must not stay behind, to be met by the next agent that comes.
+            constraints(demand)
             if len(self._index) >= DEMANDS_KEPT:
                 del self._index[next(iter(self._index))]
-            found = self._index[demand] = Feasible([], {})
+            found = self._index[demand] = Feasible()
             for candidate in self._agents.values():
                 self._enter(candidate, demand, found)
         return found
 
     def place(
-        self, demand: Demand, hint: Hint, count: int, mean_s: float | None, rng: random.Random
+        self, demand: Demand, hint: Hint, request: Request, rng: random.Random
     ) -> list[tuple[Decision, int]]:
         """See `Placer.place`."""
-        batch = Batch(count, demand.cpus, mean_s)
-        return self._placer.place(self.feasible(demand), batch, hint, rng)
+        feasible = self._index.get(demand) or self.feasible(demand)
+        return self._placer.place(feasible, request, hint, self.estimates, rng)
+
+    def preview(
+        self, demand: Demand, hint: Hint, request: Request, rng: random.Random
+    ) -> Decision | None:
+        """Return what `place` would decide for one call, and let nothing follow from it."""
+        estimates = self.estimates
+        worked_s, explored_s = estimates.worked_s, estimates.explored_s
+        placed = self.place(demand, hint, request, rng)
+        estimates.worked_s, estimates.explored_s = worked_s, explored_s
+        for decision, _ in reversed(placed):
+            self._agents[decision.agent].take_back()
+        return placed[0][0] if placed else None
 
     def _lacking(self, candidate: Candidate, demand: Demand) -> list[str]:
-        agent = candidate.document.agent
-        reason = self._refusing.get(agent, {}).get(demand)
-        return lacks(demand, candidate.document) if reason is None else [f"refused ({reason})"]
+        refusal = self._refusing.get(candidate.name, {}).get(demand)
+        if refusal is not None:
+            return [f"refused ({refusal[0]})"]
+        return lacks(demand, candidate.document)
 
     def _enter(self, candidate: Candidate, demand: Demand, feasible: Feasible) -> None:
         lacking = self._lacking(candidate, demand)
         if lacking:
             feasible.ruled_out = _counted(feasible, lacking, 1)
         else:
-            feasible.agents.append(candidate)
+            feasible.add(candidate)
 
     def _strike(self, candidate: Candidate, demand: Demand, feasible: Feasible) -> None:
-        lacking = self._lacking(candidate, demand)
-        if lacking:
-            feasible.ruled_out = _counted(feasible, lacking, -1)
+        if candidate in feasible:
+            feasible.remove(candidate)
         else:
-            feasible.agents.remove(candidate)
+            feasible.ruled_out = _counted(feasible, self._lacking(candidate, demand), -1)
+
+    def _strike_everywhere(self, candidate: Candidate) -> None:
+        for demand, feasible in self._index.items():
+            self._strike(candidate, demand, feasible)
+
+    # -- where it is, what it knows ----------------------------------------------------------
+
+    def _locate(self, candidate: Candidate) -> None:
+        document = candidate.document
+        network = self.estimates.network
+        own_host = bool(self._host) and document.host == self._host
+        if own_host and document.site and not self._site:
+            self._site = document.site
+            for other in self._agents.values():
+                if other.document.site == self._site:
+                    self._locate(other)
+        candidate.local = own_host or (bool(self._site) and document.site == self._site)
+        if own_host and not network.is_measured(candidate.name):
+            rtt_s = OWN_RTT_S
+        else:
+            rtt_s = network.rtt_s(candidate.name, document.site, candidate.coordinate)
+        self._moved(candidate, rtt_s)
+
+    def _moved(self, candidate: Candidate, rtt_s: float) -> None:
+        candidate.rtt_s = rtt_s
+        for feasible in self._index.values():
+            feasible.moved(candidate)
+
+    def _learn_published(self, document: Capabilities, candidate: Candidate) -> None:
+        if not document.statistics:
+            return
+        estimates, agent, hardware = self.estimates, document.agent, candidate.hardware
+        for seen in statistics.decode(document.statistics).functions:
+            estimates.runtimes.of(seen.function).seed(hardware, agent, seen)
+            estimates.colds.warmed(seen.function, agent)
+
+
+def _is_same(before: Capabilities, after: Capabilities) -> bool:
+    """Whether only that has changed which no index looks at."""
+    return before.incarnation == after.incarnation and before == msgspec.structs.replace(
+        after,
+        revision=before.revision,
+        statistics=before.statistics,
+        warnings=before.warnings,
+        sensors=before.sensors,
+    )
 
 
 def _counted(feasible: Feasible, constraints: list[str], change: int) -> dict[str, int]:
@@ -121,24 +294,3 @@ def _counted(feasible: Feasible, constraints: list[str], change: int) -> dict[st
         if not counts[constraint]:
             del counts[constraint]
     return counts
-
-
-def lacks(demand: Demand, document: Capabilities) -> list[str]:
-    """Return the constraints of `demand` that the agent of `document` does not meet."""
-    missing: list[str] = []
-    if demand.agent and demand.agent != document.agent:
-        missing.append(f"agent={demand.agent}")
-    if demand.cpus > document.slots:
-        missing.append(f"cpus>={demand.cpus}")
-    if demand.gpus > len(document.gpus):
-        missing.append(f"gpus>={demand.gpus}")
-    if demand.memory_bytes > document.memory_bytes > 0:
-        missing.append(f"memory>={demand.memory_bytes}")
-    if demand.python and demand.python != document.python:
-        missing.append(f"python={demand.python}")
-    missing.extend(
-        f"{key}={value}"
-        for key, value in demand.labels
-        if (document.site if key == "site" else document.labels.get(key)) != value
-    )
-    return missing

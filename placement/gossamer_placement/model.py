@@ -1,103 +1,160 @@
-"""The values that placement speaks: what a task demands, what agents offer, what was decided."""
+"""The values that placement speaks: what a task demands, what is preferred, what was decided."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from gossamer_mesh.capability import Capabilities
-from gossamer_mesh.wire import AgentState
+from gossamer_placement.objective import OBJECTIVES, Objective
+from gossamer_placement.row import PlainRow, Row
+from gossamer_placement.term import Term
 
 if TYPE_CHECKING:
     import random
 
+    from gossamer_placement.estimates import Estimates
+    from gossamer_placement.index import Feasible
 
-class Demand(msgspec.Struct, frozen=True, kw_only=True):
-    """What a task must have. `python` is the minor version its code needs, "" for any."""
+__all__ = [
+    "OBJECTIVES",
+    "Decision",
+    "Demand",
+    "Hint",
+    "Objective",
+    "Placer",
+    "Request",
+    "Row",
+    "Term",
+]
+
+
+class Demand(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
+    """What a task must have; "" and 0 ask for nothing.
+
+    `python` is the minor version its code needs, `data` the name of data that must be where it
+    runs, `scheduler` and `runtime` what must be reachable there, `where` an expression over the
+    capability document (`gossamer_placement.where`).
+    """
 
     cpus: int = 1
     gpus: int = 0
     memory_bytes: int = 0
     python: str = ""
+    arch: str = ""
     agent: str = ""
+    scheduler: str = ""
+    runtime: str = ""
+    data: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    where: str = ""
 
 
 class Hint(msgspec.Struct, frozen=True, kw_only=True):
-    """What the caller prefers among the agents that can."""
+    """What the caller prefers among the agents that can.
 
-    objective: str = "least-loaded"
-
-
-class Candidate(msgspec.Struct, kw_only=True, eq=False):
-    """An agent as its caller sees it now: document, last state, and what the caller has on it.
-
-    `outstanding` counts the caller's own calls that the agent has not ended; it is the freshest
-    thing known, because `state` is as old as the last message. `reported_with` is what
-    `outstanding` was when `state` arrived. Neither a `suspect` nor a `full` one is given more.
+    `deadline_s` bounds the time to the result, 0 for none; `budget` what a call may cost in the
+    mesh's currency, None for whatever it costs.
     """
 
-    document: Capabilities
-    state: AgentState
-    outstanding: int = 0
-    reported_with: int = 0
-    suspect: bool = False
-    full: bool = False
+    objective: Objective = "fastest"
+    deadline_s: float = 0.0
+    budget: float | None = None
 
 
-class Feasible(msgspec.Struct, eq=False):
-    """Who can run a demand, and how many agents each constraint excluded."""
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """`count` calls of one function to be placed at `now`, a monotonic time in seconds.
 
-    agents: list[Candidate]
-    ruled_out: Mapping[str, int]
-    turn: int = 0
+    `size_bytes` is what travels with each call, `items` how many elements a call has, `inputs`
+    what it reads by name or digest, with sizes: an agent that has one need not be sent it.
+    `late_s` is how much of the deadline has passed. `explore`: whether an agent may be tried to
+    learn from it; `avoid` is an agent that is not to have it. `remaining` is how many such calls
+    wait altogether, `sizes` those of the first `count` of them where they differ.
+    """
 
-    def next_few(self, count: int) -> list[Candidate]:
-        """Return the `count` agents whose turn it is: all of them, call by call."""
-        agents = self.agents
-        if not agents:
-            return []
-        start = self.turn % len(agents)
-        self.turn = start + count
-        few = agents[start : start + count]
-        return few if len(few) == count else few + agents[: min(count - len(few), start)]
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """`count` equal calls to be placed; `mean_s`: how long such a call takes, if known."""
-
-    count: int
+    function: bytes = b""
     cpus: int = 1
-    mean_s: float | None = None
-
-
-class Term(msgspec.Struct, frozen=True):
-    """One considered agent and the expected wait that it was scored by, in calls per slot."""
-
-    agent: str
-    score: float
+    size_bytes: int = 0
+    items: int = 1
+    inputs: tuple[tuple[str, int], ...] = ()
+    environment: str = ""
+    avoid: str = ""
+    count: int = 1
+    remaining: int = 1
+    sizes: Sequence[int] = ()
+    late_s: float = 0.0
+    now: float = 0.0
+    explore: bool = True
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a task goes and why. `ruled_out`: constraint → how many agents it excluded."""
+    """Where a task goes and why; `str()` shows it.
+
+    Made in microseconds: `rows` are the considered agents as they were scored, and become
+    `Term`s when somebody looks. `ruled_out`: constraint → how many agents it excluded.
+    `explored`: another agent was expected to be better, and this one was tried to learn of it.
+    `burst`: how many calls went there on this decision. `index`: which of `Request.sizes` it is
+    for, -1 for the next in turn. `patience_s`: should the call have to wait there for longer, the
+    next best would have been better; 0 where there is none.
+    """
 
     agent: str
-    considered: tuple[Term, ...] = ()
+    objective: Objective = "fastest"
+    terms: tuple[Term, ...] = ()
+    rows: tuple[PlainRow, ...] = ()
     feasible: int = 0
     ruled_out: Mapping[str, int] = {}
+    explored: bool = False
+    burst: int = 1
+    index: int = -1
+    patience_s: float = 0.0
+
+    @property
+    def considered(self) -> tuple[Term, ...]:
+        """The chosen agent, then the best others: three at most."""
+        terms = self.sampled
+        others = sorted(
+            (term for term in terms if term.agent != self.agent), key=lambda term: term.score
+        )
+        chosen = tuple(term for term in terms if term.agent == self.agent)
+        return (*chosen, *others)[:3]
+
+    @property
+    def sampled(self) -> tuple[Term, ...]:
+        """All that the choice looked at, and could have chosen."""
+        return self.terms or tuple(Row._make(row).term(self.objective) for row in self.rows)
+
+    @property
+    def expected_wait_s(self) -> float:
+        """What was reckoned with besides the way and the run; -1 for a burst, or if unknown."""
+        if self.burst == 1 and self.index < 0:
+            for row in self.rows:
+                if row[1] == self.agent:
+                    return row[0] - row[3] - row[7]
+        return -1.0
+
+    def __str__(self) -> str:
+        from gossamer_placement.explain import explain  # noqa: PLC0415  it needs this module
+
+        return explain(self)
 
 
 class Placer(Protocol):
-    """The choice among the agents that can. Pure: chance comes in as `rng`."""
+    """The choice among the agents that can. Pure: time comes in the request, chance as `rng`."""
 
     def place(
-        self, feasible: Feasible, batch: Batch, hint: Hint, rng: random.Random
+        self,
+        feasible: Feasible,
+        request: Request,
+        hint: Hint,
+        estimates: Estimates,
+        rng: random.Random,
     ) -> list[tuple[Decision, int]]:
-        """Decide where up to `batch.count` equal calls go: a decision and how many follow it.
+        """Decide where up to `request.count` calls go: a decision and how many follow it.
 
-        Fewer than that are placed when the agents have enough for now; the rest is asked for
-        again when they report. What is placed is counted as outstanding.
+        Fewer than that are placed when the agents have enough for now, or when others are about
+        to be free sooner; the rest is asked for again when something changes. What is placed is
+        counted as on its way (`Candidate.place`).
         """
         ...

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gossamer._aio import AsyncMesh, open_mesh
     from gossamer.executor import MeshExecutor
     from gossamer.function import function
+    from gossamer.hints import cheapest, fastest, greenest, nearest, spread
     from gossamer.mesh import Mesh, connect
     from gossamer.task import Task, Timings
     from gossamer_mesh.errors import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         VersionMismatchError,
         WorkerCrashedError,
     )
+    from gossamer_placement.model import Decision, Hint
 
 __version__ = "0.1.0"
 
@@ -49,6 +51,8 @@ __all__ = [
     "ConfigError",
     "ConnectError",
     "CredentialsError",
+    "Decision",
+    "Hint",
     "LinkClosedError",
     "Mesh",
     "MeshError",
@@ -68,20 +72,32 @@ __all__ = [
     "UntrustedResultError",
     "VersionMismatchError",
     "WorkerCrashedError",
+    "cheapest",
     "connect",
+    "fastest",
     "function",
+    "greenest",
+    "nearest",
     "open_mesh",
+    "spread",
 ]
 
 _HOMES = {
     "AsyncMesh": "gossamer._aio",
+    "Decision": "gossamer_placement.model",
+    "Hint": "gossamer_placement.model",
     "Mesh": "gossamer.mesh",
     "MeshExecutor": "gossamer.executor",
     "Task": "gossamer.task",
     "Timings": "gossamer.task",
+    "cheapest": "gossamer.hints",
     "connect": "gossamer.mesh",
+    "fastest": "gossamer.hints",
     "function": "gossamer.function",
+    "greenest": "gossamer.hints",
+    "nearest": "gossamer.hints",
     "open_mesh": "gossamer._aio",
+    "spread": "gossamer.hints",
 }
 
 

@@ -10,19 +10,22 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, Unpack, overload
 
 from gossamer.mesh import connect
 from gossamer_mesh.errors import MeshError
 
 if TYPE_CHECKING:
     from gossamer.mesh import Mesh
+    from gossamer.options import Given
     from gossamer.show import AgentTable
     from gossamer.submitter import Submitter
     from gossamer.task import Task
+    from gossamer_placement.model import Decision
 
 P = ParamSpec("P")
 T = TypeVar("T")
+A = TypeVarTuple("A")
 
 
 class AsyncMesh:
@@ -32,20 +35,56 @@ class AsyncMesh:
         self._mesh = mesh
         self._submitter = submitter or mesh
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]:
+    @overload
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]: ...
+
+    @overload
+    def submit(
+        self, fn: Callable[[Unpack[A]], T], /, *args: *A, **given: Unpack[Given]
+    ) -> Task[T]: ...
+
+    def submit(  # type: ignore[misc] # as for `Submitter.submit`
+        self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> Task[T]:
         """As `Mesh.submit`. Await the task with `wait`."""
         return self._submitter.submit(fn, *args, **kwargs)
 
-    def options(self, **changes: Any) -> AsyncMesh:
+    def options(self, **given: Unpack[Given]) -> AsyncMesh:
         """As `Mesh.options`."""
-        return AsyncMesh(self._mesh, self._submitter.options(**changes))
+        return AsyncMesh(self._mesh, self._submitter.options(**given))
 
-    async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    @overload
+    async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    @overload
+    async def run(
+        self, fn: Callable[[Unpack[A]], T], /, *args: *A, **given: Unpack[Given]
+    ) -> T: ...
+
+    async def run(  # type: ignore[misc] # as for `Submitter.submit`
+        self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> T:
         """Run `fn(*args, **kwargs)` on an agent and return its value, or raise what it raised.
 
-        Cancelled, it cancels the task, which is killed where it runs.
+        Cancelled, it cancels the task, which is killed where it runs. Options as for `submit`.
         """
         return await self.wait(self._submitter.submit(fn, *args, **kwargs))
+
+    @overload
+    async def explain(
+        self, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Decision: ...
+
+    @overload
+    async def explain(
+        self, fn: Callable[[Unpack[A]], object], /, *args: *A, **given: Unpack[Given]
+    ) -> Decision: ...
+
+    async def explain(  # type: ignore[misc] # as for `Submitter.submit`
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Decision:
+        """As `Mesh.explain`."""
+        return await _in_thread(functools.partial(self._submitter.explain, fn, *args, **kwargs))
 
     async def wait(self, task: Task[T]) -> T:
         """Return the task's value, or raise. Cancelled, it cancels the task."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 from gossamer.work import Job, Work
 
@@ -12,18 +13,30 @@ from gossamer.work import Job, Work
 class Line:
     """The waiting works of one job, first come first; what comes back is the first again."""
 
-    __slots__ = ("alone_since", "job", "works")
+    __slots__ = ("alone_since", "checked_at", "job", "sorted_with", "works")
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.works: collections.OrderedDict[int, Work] = collections.OrderedDict()
         self.alone_since: float | None = None
+        self.checked_at = -math.inf
+        self.sorted_with = 0
 
     def first(self) -> Work:
         return next(iter(self.works.values()))
 
     def pop(self) -> Work:
         return self.works.popitem(last=False)[1]
+
+    def largest_first(self, most: int) -> list[int]:
+        """Sort by the size of what travels; return the numbers of the first `most`."""
+        works = self.works
+        newest = next(reversed(works))
+        if self.sorted_with != newest:
+            for number in sorted(works, key=lambda number: -works[number].size):
+                works.move_to_end(number)
+            self.sorted_with = next(reversed(works))
+        return list(itertools.islice(works, most))
 
 
 class Backlog:
@@ -68,8 +81,3 @@ class Backlog:
             self._lines.move_to_end(line.job)
         else:
             del self._lines[line.job]
-
-    def drop(self, line: Line) -> Iterable[Work]:
-        """Take a whole line out."""
-        del self._lines[line.job]
-        return line.works.values()

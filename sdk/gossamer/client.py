@@ -14,10 +14,12 @@ import os
 import queue
 import random
 import secrets
+import socket
 import threading
 import weakref
+import zlib
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, TypeVar, cast
 
 from gossamer.effects import Effect, Ended, SendControl, SendRun
 from gossamer.keeper import SETTLE_S, Keeper
@@ -29,7 +31,12 @@ from gossamer_mesh.errors import LinkClosedError, MeshError, ProtocolError
 from gossamer_mesh.link import Link, Message, Status
 from gossamer_mesh.membership import Changed, Dead, Joined, Reincarnated, Suspect
 from gossamer_mesh.payload import Trust
-from gossamer_placement.model import Candidate
+from gossamer_placement.candidate import Candidate
+from gossamer_placement.estimates import Estimates
+from gossamer_placement.fleet import Fleet
+from gossamer_placement.model import Decision
+
+T = TypeVar("T")
 
 TICK_S: Final = 0.1
 HOLD_S: Final = 0.05
@@ -72,7 +79,8 @@ class Client:
         self.alone: Callable[[], str] = str
         self._trouble = ""
         self._link = link
-        self._keeper = Keeper(random.Random(name))
+        fleet = Fleet(estimates=Estimates(zlib.crc32(name.encode())), host=socket.gethostname())
+        self._keeper = Keeper(random.Random(name), fleet)
         self._keeper.holding = True
         self._numbers = itertools.count(1)
         self._submitted: collections.deque[Work] = collections.deque()
@@ -128,16 +136,36 @@ class Client:
         self._known.wait(wait_s)
         return self.ask(lambda: list(self._keeper.fleet))
 
-    def ask(self, question: Callable[[], list[Candidate]]) -> list[Candidate]:
-        """Run `question` in the link's thread and return its answer."""
-        answers: queue.SimpleQueue[list[Candidate]] = queue.SimpleQueue()
+    def explain(self, job: Job, size_bytes: int = 0, wait_s: float = 2.0) -> Decision:
+        """Return where a call of this job would go now, and why; nothing is run.
+
+        Raises what submitting it would: `NoAgentError` and its like.
+        """
         if self._closed or self._forked:
             raise self._unusable()
-        self._link.post(lambda: answers.put(question()))
+        self._known.wait(wait_s)
+        return self.ask(lambda: self._keeper.explain(job, size_bytes, self._link.now()))
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """Run `question` in the link's thread and return its answer, or raise its `MeshError`."""
+        answers: queue.SimpleQueue[tuple[T | None, MeshError | None]] = queue.SimpleQueue()
+
+        def answer() -> None:
+            try:
+                answers.put((question(), None))
+            except MeshError as error:
+                answers.put((None, error))
+
+        if self._closed or self._forked:
+            raise self._unusable()
+        self._link.post(answer)
         try:
-            return answers.get(timeout=ANSWER_S)
+            found, error = answers.get(timeout=ANSWER_S)
         except queue.Empty:
             raise self._unusable() from None
+        if error is not None:
+            raise error
+        return cast("T", found)
 
     def close(self) -> list[Work]:
         """Say goodbye and end the link; return the tasks that have not ended."""
@@ -233,6 +261,8 @@ class Client:
             self._perform(self._keeper.heard(agent, out, now))
             return
         self._perform(self._keeper.heard(agent, out, now))
+        # The results are with their owners: now there is time.
+        self._keeper.reflect()
         # The keeper has the state; that the agent lives need not be noted with every result.
         if now - self._confirmed.get((agent, out.incarnation), -CONFIRM_S) >= CONFIRM_S:
             self._confirm(agent, out, now)
@@ -260,11 +290,13 @@ class Client:
         match event:
             case Joined(agent=agent) | Changed(agent=agent):
                 listing = self._directory.listed[agent]
+                coordinate = listing.coordinate
                 known = self._keeper.fleet.get(agent)
                 if known is None or known.document is not listing.document:
                     self._perform(self._keeper.joined(listing.document, listing.state, now))
                 else:
                     self._perform(self._keeper.changed(listing.document, listing.state, now))
+                self._keeper.fleet.located(agent, coordinate)
             case Suspect(agent=agent):
                 self._keeper.suspected(agent)
             case Dead(agent=agent, incarnation=incarnation, reason=reason):

@@ -44,7 +44,11 @@ class MeshExecutor(concurrent.futures.Executor):
         atexit.register(self._at_exit)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]:
-        """Run `fn(*args, **kwargs)` on an agent. `RuntimeError` after `shutdown`."""
+        """Run `fn(*args, **kwargs)` on an agent. `RuntimeError` after `shutdown`.
+
+        As with the standard library's, every keyword is the function's: options are given with
+        `mesh.options(…).executor()`.
+        """
         with self._lock:
             self._refuse_if_shut()
             task = self._submitter.submit_call(fn, args, kwargs)

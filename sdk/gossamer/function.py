@@ -2,105 +2,63 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
-from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar, Unpack
 
-import msgspec
-
-from gossamer.work import RETRIES, Job
-from gossamer_mesh import wire
-from gossamer_mesh.errors import ConfigError
-from gossamer_mesh.functions import describe
-from gossamer_mesh.subjects import check_name
-from gossamer_mesh.units import parse_bytes, parse_seconds
+from gossamer.options import DEFAULT, NAMES, Given, Options, override
+from gossamer.work import Job
+from gossamer_mesh.functions import FunctionCode, describe
 from gossamer_placement.model import Demand
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+JOBS_KEPT: Final = 256
+"""Sets of options that a function's jobs are remembered for: a budget may differ with each call."""
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How the calls of a function are run. SI units; 0 means no limit, "" any."""
+NO_FUNCTION: Final = FunctionCode(digest=b"", name="a call", code=b"", python="")
+"""Stands for whatever might be run, where only its demand matters."""
 
-    cpus: int = 1
-    gpus: int = 0
-    memory_bytes: int = 0
-    timeout_s: float = 0.0
-    retries: int = RETRIES
-    orphans: wire.Orphans = "cancel"
-    agent: str = ""
-    labels: tuple[tuple[str, str], ...] = ()
-
-
-DEFAULT = Options()
 _options: weakref.WeakKeyDictionary[Callable[..., object], Options] = weakref.WeakKeyDictionary()
 _jobs: weakref.WeakKeyDictionary[Callable[..., object], dict[Options, Job]] = (
     weakref.WeakKeyDictionary()
 )
+_own_names: weakref.WeakKeyDictionary[Callable[..., object], frozenset[str]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def function(
-    *,
-    cpus: int | None = None,
-    gpus: int | None = None,
-    memory: int | str | None = None,
-    timeout: float | str | None = None,
-    retries: int | None = None,
-    orphans: wire.Orphans | None = None,
-    on: str | None = None,
-    labels: Mapping[str, str] | None = None,
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def function(**given: Unpack[Given]) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Say what the calls of a function need: `@gossamer.function(cpus=2, timeout="30s")`.
 
-    `cpus` and `gpus` are counts; `memory` is bytes or "2GiB", beyond which the call fails with
-    `MemoryError`; `timeout` is seconds or "30s" of running, after which the call is killed;
-    `retries` is how often a call whose worker or agent died is tried again; `orphans="finish"`
-    lets calls go on when their caller vanishes; `on` pins to an agent by name, `labels` to
-    agents that carry them (`site` counts as a label). The function is returned unchanged.
+    What must be there: `cpus` and `gpus`, counts; `memory`, bytes or "2GiB", beyond which the
+    call fails with `MemoryError`; `arch`, like "arm64"; `scheduler` and `runtime`, a batch
+    system or container runtime to be reached, like "slurm" and "podman"; `data`, the name of
+    data kept there; `labels`, a mapping (`site` counts as a label); `on`, an agent by its name
+    or those of one label, "room=lab-2"; `where`, an expression over what agents say of
+    themselves, like "gpu.memory >= 16GiB and site != 'field'".
+
+    Which is preferred: `place`, "nearest", "fastest", "cheapest", "greenest", "spread", or a
+    hint with bounds, like `fastest(within="200ms")`. `wait` is how long a call waits for an agent
+    to join when there is none that can run it ("5m"); without it, that is an error at once.
+
+    How it is run: `timeout`, seconds or "30s" of running, after which the call is killed;
+    `retries`, how often a call whose worker or agent died is tried again; `idempotent`, whether
+    running it twice does no harm (so it is taken to be if it may be retried); `hedge=True`: a
+    call that is late is started a second time elsewhere, and the first result counts;
+    `orphans="finish"` lets calls go on when their caller vanishes.
+
+    The function is returned unchanged. `ConfigError` names what is out of bounds.
     """
-    options = override(
-        DEFAULT,
-        cpus=cpus,
-        gpus=gpus,
-        memory=memory,
-        timeout=timeout,
-        retries=retries,
-        orphans=orphans,
-        on=on,
-        labels=labels,
-    )
+    options = override(DEFAULT, **given)
 
     def decorate(fn: Callable[P, R]) -> Callable[P, R]:
         _options[fn] = options
         return fn
 
     return decorate
-
-
-def override(  # noqa: PLR0913  as `function`
-    options: Options,
-    *,
-    cpus: int | None = None,
-    gpus: int | None = None,
-    memory: int | str | None = None,
-    timeout: float | str | None = None,
-    retries: int | None = None,
-    orphans: wire.Orphans | None = None,
-    on: str | None = None,
-    labels: Mapping[str, str] | None = None,
-) -> Options:
-    """Return `options` with what is given changed; `ConfigError` names what is out of bounds."""
-    return Options(
-        cpus=options.cpus if cpus is None else _count("cpus", cpus, 1),
-        gpus=options.gpus if gpus is None else _count("gpus", gpus, 0),
-        memory_bytes=options.memory_bytes if memory is None else parse_bytes(memory),
-        timeout_s=options.timeout_s if timeout is None else parse_seconds(timeout),
-        retries=options.retries if retries is None else _count("retries", retries, 0),
-        orphans=options.orphans if orphans is None else _orphans(orphans),
-        agent=options.agent if on is None else _agent(on),
-        labels=options.labels if labels is None else _labels(labels),
-    )
 
 
 def options_of(fn: Callable[..., object]) -> Options:
@@ -111,26 +69,46 @@ def options_of(fn: Callable[..., object]) -> Options:
         return DEFAULT
 
 
+def own_names(fn: Callable[..., object]) -> frozenset[str]:
+    """Return the names of options that `fn` has parameters of, remembered per function.
+
+    What it would take as `**kwargs` does not count.
+    """
+    try:
+        names = _own_names.get(fn)
+        if names is None:
+            names = _own_names[fn] = _parameters(fn) & NAMES
+    except TypeError:  # neither hashable nor weakly referenced
+        return _parameters(fn) & NAMES
+    return names
+
+
 def job_for(fn: Callable[..., object], options: Options) -> Job:
     """Return what all calls of `fn` with these options have in common, remembered per function."""
     try:
         jobs = _jobs.get(fn)
     except TypeError:
-        return _make_job(fn, options)
+        return job_of(describe(fn), options)
     if jobs is None:
         jobs = {}
         try:
             _jobs[fn] = jobs
         except TypeError:
-            return _make_job(fn, options)
+            return job_of(describe(fn), options)
     job = jobs.get(options)
     if job is None:
-        job = jobs[options] = _make_job(fn, options)
+        if len(jobs) >= JOBS_KEPT:
+            # All at once: another thread may be looking on.
+            jobs.clear()
+        job = jobs[options] = job_of(describe(fn), options)
     return job
 
 
-def _make_job(fn: Callable[..., object], options: Options) -> Job:
-    code = describe(fn)
+def job_of(code: FunctionCode, options: Options) -> Job:
+    """Return the job that runs `code` under `options`."""
+    labels = options.labels
+    if options.pin:
+        labels = tuple(sorted({*labels, *options.pin}))
     return Job(
         function=code.digest,
         name=code.name,
@@ -140,39 +118,28 @@ def _make_job(fn: Callable[..., object], options: Options) -> Job:
             gpus=options.gpus,
             memory_bytes=options.memory_bytes,
             python=code.python,
+            arch=options.arch,
             agent=options.agent,
-            labels=options.labels,
+            scheduler=options.scheduler,
+            runtime=options.runtime,
+            data=options.data,
+            labels=labels,
+            where=options.where,
         ),
+        hint=options.hint,
         timeout_s=options.timeout_s,
         retries=options.retries,
         orphans=options.orphans,
+        wait_s=options.wait_s,
+        idempotent=options.may_run_twice,
+        hedge=options.hedge,
     )
 
 
-def _count(what: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(f"{what}={value!r}: give a whole number, {least} or more", value=value)
-    return value
-
-
-def _agent(value: object) -> str:
-    if not isinstance(value, str):
-        raise ConfigError(f"on={value!r}: give the name of an agent", value=value)
-    return check_name(value, "on") if value else value
-
-
-def _labels(value: Mapping[Any, Any]) -> tuple[tuple[str, str], ...]:
-    labels: list[tuple[str, str]] = []
-    for key, label in value.items():
-        if not isinstance(key, str) or not isinstance(label, str):
-            raise ConfigError(
-                f"labels={{{key!r}: {label!r}}}: give names and values as text", value=value
-            )
-        labels.append((key, label))
-    return tuple(sorted(labels))
-
-
-def _orphans(value: wire.Orphans) -> wire.Orphans:
-    if value not in {"cancel", "finish"}:
-        raise ConfigError(f"orphans={value!r}: give 'cancel' or 'finish'", value=value)
-    return value
+def _parameters(fn: Callable[..., object]) -> frozenset[str]:
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):  # some builtins do not tell
+        return frozenset()
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return frozenset(parameter.name for parameter in parameters if parameter.kind in by_name)

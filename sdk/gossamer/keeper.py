@@ -10,20 +10,29 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Final
 
-from gossamer import problems
+import msgspec
+
+from gossamer import problems, stealing
 from gossamer.backlog import Backlog, Line
-from gossamer.durations import Durations
 from gossamer.effects import Effect, Ended, Running
+from gossamer.hedging import Hedges
 from gossamer.peer import LEASE_S, Peer
-from gossamer.work import Work
+from gossamer.work import Job, Work
 from gossamer_mesh import wire
 from gossamer_mesh.capability import Capabilities
+from gossamer_mesh.errors import MeshError, NoAgentError
 from gossamer_mesh.task import Event, State, step
+from gossamer_placement.bounds import SURE, impossible
+from gossamer_placement.choice import BURST
+from gossamer_placement.estimates import Observation
 from gossamer_placement.fleet import Fleet
+from gossamer_placement.model import Decision, Request
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from gossamer_placement.row import Row
 
 PING_S: Final = 0.25
 """While an agent owes us something, it is pinged this often."""
@@ -45,6 +54,18 @@ LINES_TRIED: Final = 32
 
 MOST_REFUSALS: Final = 100
 
+LEARNED: Final = 8
+"""So many calls that went well are learned from between two events, at most."""
+
+PARDON_S: Final = 60.0
+"""A refusal counts for so long: what an agent lacked it may have got."""
+
+SIZED: Final = 1024
+"""So many waiting calls of different length are placed by their lengths at a time."""
+
+CHECK_S: Final = 1.0
+"""How often it is looked whether a deadline or a budget can be kept by anybody at all."""
+
 
 class Keeper:
     """All tasks of one caller that have not ended."""
@@ -57,13 +78,15 @@ class Keeper:
         self._peers: dict[str, Peer] = {}
         self._backlog = Backlog()
         self._works: dict[int, Work] = {}
-        self._durations = Durations()
         self._numbers = itertools.count(1)
         self._unacked: set[str] = set()
         self._full: set[str] = set()
         self._up = True
         self._calm_until = 0.0
         self._settled_at: float | None = None
+        self._pardoned_at = 0.0
+        self._unlearned: list[tuple[Work, wire.Done, str, float]] = []
+        self._hedges = Hedges(self.fleet)
 
     @property
     def unended(self) -> int:
@@ -84,11 +107,14 @@ class Keeper:
         effects: list[Effect] = []
         lines: dict[Line, None] = {}
         held, line_of = self._works, self._backlog.line
+        self._pardon(now)
         for work in works:
             held[work.number] = work
             line = line_of(work.job)
             line.works[work.number] = work
             lines[line] = None
+            if work.job.hedge:
+                self._hedges.watch(work)
         for line in lines:
             self._dispatch(line, now, effects)
         return effects
@@ -96,6 +122,10 @@ class Keeper:
     def cancel(self, numbers: Iterable[int], now: float) -> list[Effect]:
         """Give tasks up, wherever they are. Their owners have been told already."""
         effects: list[Effect] = []
+        self._cancel(numbers, now, effects)
+        return effects
+
+    def _cancel(self, numbers: Iterable[int], now: float, effects: list[Effect]) -> None:
         by_agent: dict[str, list[int]] = {}
         for number in numbers:
             work = self._works.get(number)
@@ -104,12 +134,16 @@ class Keeper:
             work.cancelled = True
             if work.agent:
                 by_agent.setdefault(work.agent, []).append(number)
+                backup = self._hedges.ended(work) if work.job.hedge else None
+                if backup is not None:
+                    self._cancel([backup.number], now, effects)
             else:
                 self._backlog.remove(work)
                 self._finish(work, Event.CANCEL, now, effects)
         for agent, tasks in by_agent.items():
-            self._peers[agent].cancel(tasks, now, effects)
-        return effects
+            # An agent that is just being given up need not be told.
+            if agent in self._peers:
+                self._peers[agent].cancel(tasks, now, effects)
 
     # -- the fleet ---------------------------------------------------------------------------
 
@@ -122,14 +156,13 @@ class Keeper:
             self._gone(agent, "was restarted", now, effects)
             peer = None
         if peer is None:
-            candidate = self.fleet.put(document, state)
+            candidate = self.fleet.put(document, state, now)
             self._peers[agent] = Peer(candidate, self._numbers)
         else:
             before = peer.candidate
             newest = state if state.seq >= before.state.seq else before.state
-            peer.candidate = self.fleet.put(document, newest)
-            peer.candidate.suspect = before.suspect
-            peer.candidate.outstanding = peer.candidate.reported_with = len(peer.owed)
+            peer.candidate = self.fleet.put(document, newest, now)
+            peer.candidate.outstanding = len(peer.owed)
         self._dispatch_all(now, effects)
         return effects
 
@@ -142,7 +175,7 @@ class Keeper:
         if peer.silent_since is None:
             # Who lets others hear of it, but leaves our pings unanswered, stays suspect.
             peer.candidate.suspect = False
-        _report(peer, state)
+        _report(peer, state, now)
         self._dispatch_all(now, effects)
         return effects
 
@@ -201,29 +234,36 @@ class Keeper:
             return effects
         peer.candidate.suspect = False
         owed = peer.owed
-        pong = 0
+        pong: wire.Pong | None = None
         ended = len(owed)
         back: list[Work] = []
+        seen_at = 0.0
         for record in out.records:
             if type(record) is wire.Done:
                 work = owed.get(record.task)
                 if work is not None and work.attempt == record.attempt:
+                    seen_at = max(seen_at, work.placed_at)
                     peer.settle(work)
                     self._done(work, record, now, effects, back)
             elif type(record) is wire.Pong:
-                pong = max(pong, record.number)
+                pong = record if pong is None or record.number > pong.number else pong
             else:
-                self._said(peer, record, now, effects, back)
+                seen_at = max(seen_at, self._said(peer, record, now, effects, back))
         if len(owed) < ended:
             self._unacked.add(agent)
-        if pong:
-            peer.answered(pong, out.seq)
+        if pong is not None:
+            self._answered(peer, pong, out.seq, now)
         if peer.has_answers:
             peer.send_what_was_lost(now, effects)
-        _report(peer, out.state)
+        _report(peer, out.state, now, seen_at)
         self._put_back(back)
         self._dispatch_all(now, effects)
         return effects
+
+    def _answered(self, peer: Peer, pong: wire.Pong, seq: int, now: float) -> None:
+        rtt_s = peer.answered(pong.number, seq, now)
+        if rtt_s is not None:
+            self.fleet.measured(peer.agent, rtt_s, pong.coordinate)
 
     def _said(
         self,
@@ -232,26 +272,30 @@ class Keeper:
         now: float,
         effects: list[Effect],
         back: list[Work],
-    ) -> None:
+    ) -> float:
+        """Take in what is no outcome; return when the work was placed that it is about, else 0."""
         match record:
             case wire.Accepted() | wire.Started() | wire.Refused():
                 work = peer.owed.get(record.task)
                 if work is None or work.attempt != record.attempt:
-                    return
+                    return 0.0
                 if type(record) is wire.Refused:
+                    placed_at = work.placed_at
                     self._refused(peer, work, record, now, effects, back)
-                    return
+                    return placed_at
                 started = type(record) is wire.Started
                 peer.has(work)
                 work.state = step(work.state, Event.START if started else Event.ACCEPT)
                 if started:
                     effects.append(Running(work))
+                return work.placed_at
             case wire.NeedCode():
                 peer.need_code(record.function, now, effects)
             case wire.Gone():
                 peer.gone(record.first, record.last, now, effects)
             case wire.Pong() | wire.Done():
                 pass
+        return 0.0
 
     def _refused_by_next(
         self, peer: Peer, out: wire.Out, now: float, effects: list[Effect]
@@ -295,8 +339,10 @@ class Keeper:
     def tick(self, now: float) -> list[Effect]:
         """Ping those who owe us, and those on whom something waits; give up who never answers."""
         effects: list[Effect] = []
+        self._expire(now, effects)
         if not self._up:
             return effects
+        self._pardon(now)
         for agent in self._full:
             candidate = self.fleet.get(agent)
             if candidate is not None:
@@ -309,7 +355,7 @@ class Keeper:
             if not (peer.owed or agent in self._unacked or (waiting and candidate.suspect)):
                 continue
             if now - peer.pinged_at >= (PING_S if peer.owed else SUSPECT_S):
-                effects.append(peer.ping(now))
+                effects.append(peer.ping(now, self.fleet.estimates.network.coordinate))
                 self._unacked.discard(agent)
             silent_since = peer.silent_since
             if silent_since is not None and now - silent_since > SUSPECT_S:
@@ -319,6 +365,9 @@ class Keeper:
         for agent in dead:
             self._gone(agent, f"has not answered for {LEASE_S:g} s", now, effects)
         self._dispatch_all(now, effects)
+        self._hedge(now, effects)
+        if self._works and not self._backlog:
+            self._steal_back(now, effects)
         return effects
 
     def leave(self) -> list[Effect]:
@@ -347,19 +396,28 @@ class Keeper:
         """Place what can be placed of a line; say whether it got anywhere."""
         if not self._up or self.holding:
             return False
+        if self._unlearned:
+            self.reflect()
         job, works = line.job, line.works
         if not self.fleet.feasible(job.demand).agents:
             return self._nobody(line, now, effects)
         line.alone_since = None
-        mean_s = self._durations.mean_s(job.function, line.first().items)
-        placed = self.fleet.place(job.demand, job.hint, len(works), mean_s, self._rng)
+        hint = job.hint
+        if hint.deadline_s or hint.budget is not None:
+            self._fail_impossible(line, now, effects)
+            if not works:
+                return True
+        request, numbers = self._request(line, now)
+        placed = self.fleet.place(job.demand, hint, request, self._rng)
+        if not placed and hint.budget is not None:
+            placed = self._probe(job, request)
         batches: dict[str, list[Work]] = {}
         for decision, count in placed:
             agent = decision.agent
             batch = batches.setdefault(agent, [])
             owed = self._peers[agent].owed
             for _ in range(count):
-                work = line.pop()
+                work = works.pop(numbers[decision.index]) if decision.index >= 0 else line.pop()
                 work.agent = agent
                 work.attempt += 1
                 work.placed_at = now
@@ -374,6 +432,115 @@ class Keeper:
             self._backlog.served(line)
         return bool(placed)
 
+    def explain(self, job: Job, size_bytes: int, now: float) -> Decision:
+        """Return where one call would go, without sending it; raise why nowhere."""
+        self._pardon(now)
+        if not self.fleet.feasible(job.demand).agents:
+            raise problems.no_agent(job, self.fleet, self.trouble)
+        request = Request(
+            function=job.function,
+            cpus=job.demand.cpus,
+            size_bytes=size_bytes,
+            now=now,
+            explore=False,
+        )
+        problem = self._impossible(job, size_bytes, 1, now)
+        if problem is not None:
+            raise problem
+        decision = self.fleet.preview(job.demand, job.hint, request, self._rng)
+        if decision is None:
+            raise NoAgentError(
+                f"the agents that can run {job.name} have enough to do for now: a call would wait "
+                "here until one has room",
+                function=job.name,
+            )
+        return decision
+
+    def _request(self, line: Line, now: float) -> tuple[Request, Sequence[int]]:
+        """Return what is asked of placement for a line, and which works its sizes are of."""
+        job, first, count = line.job, line.first(), len(line.works)
+        numbers: Sequence[int] = ()
+        sizes: Sequence[int] = ()
+        if count >= BURST:
+            scale = self.fleet.estimates.runtimes.of(job.function).scale
+            last = next(reversed(line.works.values()))
+            if scale(first.size) != scale(last.size):
+                numbers = line.largest_first(SIZED)
+                sizes = [line.works[number].size for number in numbers]
+        request = Request(
+            function=job.function,
+            cpus=job.demand.cpus,
+            size_bytes=first.size,
+            items=first.items or 1,
+            count=len(sizes) or count,
+            remaining=count,
+            sizes=sizes,
+            late_s=now - first.submitted_at if job.hint.deadline_s else 0.0,
+            now=now,
+            explore=job.idempotent,
+        )
+        return request, numbers
+
+    def _fail_impossible(self, line: Line, now: float, effects: list[Effect]) -> None:
+        """End calls for which nobody could keep the deadline or the budget, though all were idle.
+
+        Short ones of the same job may be possible where long ones are not.
+        """
+        if now - line.checked_at < CHECK_S:
+            return
+        line.checked_at = now
+        job = line.job
+        problem_of: dict[tuple[int, int], MeshError | None] = {}
+        for work in list(itertools.islice(line.works.values(), SIZED)):
+            kind = (work.size, work.items)
+            if kind not in problem_of:
+                problem_of[kind] = self._impossible(job, work.size, work.items, now)
+            problem = problem_of[kind]
+            if problem is not None:
+                self._backlog.remove(work)
+                work.problem = problem
+                self._finish(work, Event.FAIL, now, effects)
+
+    def _impossible(self, job: Job, size_bytes: int, items: int, now: float) -> MeshError | None:
+        """Return why nobody could bring such a call in time, or for its budget; else None."""
+        request = Request(
+            function=job.function,
+            cpus=job.demand.cpus,
+            size_bytes=size_bytes,
+            items=items or 1,
+            now=now,
+            explore=False,
+        )
+        best = impossible(self.fleet, job.demand, job.hint, request)
+        return None if best is None else _cannot_be(job, best)
+
+    def _probe(self, job: Job, request: Request) -> list[tuple[Decision, int]]:
+        """Where by a mere guess everybody is too dear, let one call show what a call costs."""
+        if self.fleet.estimates.runtimes.of(job.function).count >= SURE:
+            return []
+        if any(candidate.outstanding for candidate in self.fleet.feasible(job.demand).agents):
+            return []
+        one = msgspec.structs.replace(request, count=1, sizes=())
+        hint = msgspec.structs.replace(job.hint, objective="cheapest", budget=None)
+        return self.fleet.place(job.demand, hint, one, self._rng)
+
+    def _pardon(self, now: float) -> None:
+        if now - self._pardoned_at >= CHECK_S:
+            self._pardoned_at = now
+            self.fleet.pardon(now - PARDON_S)
+
+    def _expire(self, now: float, effects: list[Effect]) -> None:
+        """End what still waits here though its deadline has passed."""
+        for line in list(self._backlog):
+            deadline_s = line.job.hint.deadline_s
+            if not deadline_s:
+                continue
+            late = [work for work in line.works.values() if now > work.submitted_at + deadline_s]
+            for work in late:
+                self._backlog.remove(work)
+                work.problem = problems.expired(work)
+                self._finish(work, Event.EXPIRE, now, effects)
+
     def _nobody(self, line: Line, now: float, effects: list[Effect]) -> bool:
         """No agent can run this: wait a little for one, then say why."""
         if line.alone_since is None:
@@ -381,21 +548,36 @@ class Keeper:
         settled = self._settled_at is not None and now - self._settled_at > SETTLE_S
         # An agent that has had it, and did not refuse it, may be back in a moment.
         never = line.first().attempt == 0 or bool(self.fleet.refusals(line.job.demand))
-        hopeless = settled and never and len(self.fleet) > 0
-        if not hopeless and now - line.alone_since <= PATIENCE_S:
+        wait_s = line.job.wait_s
+        since, patience_s = line.alone_since, max(PATIENCE_S, wait_s)
+        if settled and never and len(self.fleet) > 0 and not wait_s:
+            tired = list(line.works.values())
+        elif now - since <= patience_s or now - line.checked_at < CHECK_S:
             return False
-        problem = problems.no_agent(line.job, self.fleet, self.trouble)
-        for work in self._backlog.drop(line):
+        else:
+            # Who came later waits as long from then on.
+            line.checked_at = now
+            tired = [
+                work
+                for work in line.works.values()
+                if now - max(since, work.submitted_at) > patience_s
+            ]
+        problem = problems.no_agent(line.job, self.fleet, self.trouble, waited_s=wait_s)
+        for work in tired:
+            self._backlog.remove(work)
             work.problem = problem
             self._finish(work, Event.FAIL, now, effects)
-        return True
+        return not line.works
 
     def _give_back(self, works: list[Work], now: float, effects: list[Effect]) -> None:
         """Let works that were never run wait again, unless nobody wants them any more."""
+        back: list[Work] = []
         for work in works:
-            if work.cancelled:
+            if work.cancelled or self._hedges.original(work) is not None:
                 self._finish(work, Event.CANCEL, now, effects)
-        self._put_back([work for work in works if not work.cancelled])
+            else:
+                back.append(work)
+        self._put_back(back)
 
     def _put_back(self, works: list[Work]) -> None:
         if works:
@@ -403,6 +585,73 @@ class Keeper:
                 work.state = step(work.state, Event.RETURN)
                 work.agent = ""
             self._backlog.put_back(works)
+
+    # -- late ones ---------------------------------------------------------------------------
+
+    def _hedge(self, now: float, effects: list[Effect]) -> None:
+        """Start backups of what is late, each on another agent than its original."""
+        for work in self._hedges.due(now):
+            job = work.job
+            request = Request(
+                function=job.function,
+                cpus=job.demand.cpus,
+                size_bytes=work.size,
+                items=work.items or 1,
+                late_s=now - work.submitted_at if job.hint.deadline_s else 0.0,
+                now=now,
+                explore=False,
+                avoid=work.agent,
+            )
+            placed = self.fleet.place(job.demand, job.hint, request, self._rng)
+            if not placed:
+                continue
+            backup = self._hedges.backup(work)
+            decision = placed[0][0]
+            backup.agent, backup.decision = decision.agent, decision
+            backup.attempt, backup.placed_at, backup.state = 1, now, State.PLACED
+            self._works[backup.number] = backup
+            peer = self._peers[decision.agent]
+            peer.owed[backup.number] = backup
+            peer.send([backup], job, now, effects)
+
+    def _overtaken(
+        self,
+        original: Work,
+        backup: Work,
+        done: wire.Done,
+        now: float,
+        effects: list[Effect],
+        back: list[Work],
+    ) -> None:
+        """A backup was first: its outcome is the call's, and the original is ended."""
+        # It has ended: there is nothing to cancel of it.
+        self._hedges.ended(backup)
+        peer = self._peers.get(original.agent)
+        left: Work | None = None
+        if not original.agent:
+            self._backlog.remove(original)
+            original.state = step(original.state, Event.PLACE)
+        elif original in back:
+            # Its agent gave it back in the very message that brings the outcome.
+            back.remove(original)
+        else:
+            left = msgspec.structs.replace(
+                original, owner=None, cancelled=True, payload=b"", buffers=()
+            )
+        original.outcome = done
+        original.agent, original.attempt = backup.agent, original.attempt + 1
+        original.decision, original.placed_at = backup.decision, backup.placed_at
+        self._finish(original, Event.SUCCEED, now, effects)
+        if left is not None and peer is not None:
+            # What is left of it there is nobody's, until the agent says that it has ended.
+            self._works[left.number] = left
+            peer.owed[left.number] = left
+            peer.cancel([left.number], now, effects)
+
+    def _steal_back(self, now: float, effects: list[Effect]) -> None:
+        """With nothing left to place, ask for what waits at some while others idle."""
+        for agent, tasks in stealing.to_return(self._peers.values(), self.fleet, now).items():
+            effects.append(self._peers[agent].ask_back(tasks))
 
     # -- ends --------------------------------------------------------------------------------
 
@@ -414,21 +663,54 @@ class Keeper:
             # Its owner has had one outcome already.
             self._finish(work, Event.CANCEL, now, effects)
         elif status == "ok":
-            self._durations.learn(work.job.function, work.items, done.ran_s)
+            self._learn(work, done, now)
+            original = self._hedges.original(work)
+            if original is not None:
+                self._overtaken(original, work, done, now, effects, back)
             work.outcome = done
             self._finish(work, Event.SUCCEED, now, effects)
         elif status == "cancelled":
             why = "gave it up, for it had not heard from us,"
             self._lost(work, why, now, effects, back)
         elif status == "crashed" and work.retries > 0:
+            self._learn(work, done, now)
             work.retries -= 1
             back.append(work)
         else:
+            self._learn(work, done, now)
             work.outcome = done
             if status != "error":
                 work.problem = problems.ended_badly(work, done)
             event = Event.EXPIRE if status == "expired" else Event.FAIL
             self._finish(work, event, now, effects)
+
+    def _learn(self, work: Work, done: wire.Done, now: float) -> None:
+        """Remember how a call went. Its owner does not wait until it is learned from."""
+        if len(self._unlearned) < LEARNED or done.status != "ok":
+            self._unlearned.append((work, done, work.agent, now))
+
+    def reflect(self) -> None:
+        """Learn from the calls that have ended: of a flood, from some of them."""
+        unlearned, self._unlearned = self._unlearned, []
+        for work, done, agent, now in unlearned:
+            decision = work.decision
+            self.fleet.observe(
+                Observation(
+                    function=work.job.function,
+                    agent=agent,
+                    run_s=done.ran_s,
+                    items=work.items or 1,
+                    size_bytes=work.size,
+                    result_bytes=len(done.payload),
+                    queued_s=done.queued_s,
+                    elapsed_s=now - work.placed_at,
+                    expected_wait_s=decision.expected_wait_s if decision is not None else -1.0,
+                    cold=done.cold,
+                    ok=done.status == "ok",
+                    unfit=done.unfit or done.status == "crashed",
+                ),
+                now,
+            )
 
     def _refused(
         self,
@@ -460,8 +742,14 @@ class Keeper:
                 self._full.add(peer.agent)
             case "incapable" | "python":
                 reason = f"{refused.reason}: {refused.detail}"
-                self.fleet.rule_out(peer.agent, work.job.demand, reason)
+                self.fleet.rule_out(peer.agent, work.job.demand, reason, now)
                 work.refusals += 1
+            case "returned":
+                # We asked for it.
+                pass
+            case "busy":
+                # What it has to do came with the refusal: another will look better now.
+                work.busy += 1
             case "draining" | "incarnation":
                 # It will not take anything again; what it says next will put this right.
                 peer.candidate.suspect = True
@@ -469,6 +757,9 @@ class Keeper:
         if work.refusals >= MOST_REFUSALS:
             work.problem = problems.refused(work, refused)
             self._finish(work, Event.FAIL, now, effects)
+        elif self._hedges.original(work) is not None:
+            # A backup is worth one try: its original is under way.
+            self._finish(work, Event.CANCEL, now, effects)
         else:
             back.append(work)
 
@@ -502,12 +793,22 @@ class Keeper:
         del self._works[work.number]
         work.payload, work.buffers = b"", ()
         effects.append(Ended(work))
+        if work.job.hedge:
+            backup = self._hedges.ended(work)
+            if backup is not None:
+                self._cancel([backup.number], now, effects)
 
 
-def _report(peer: Peer, state: wire.AgentState) -> None:
+def _report(peer: Peer, state: wire.AgentState, now: float, seen_at: float = 0.0) -> None:
     """Take in an agent's state, if it is the newest."""
     candidate = peer.candidate
     candidate.outstanding = len(peer.owed)
     if state.seq >= candidate.state.seq:
-        candidate.state = state
-        candidate.reported_with = candidate.outstanding
+        candidate.report(state, now, seen_at)
+
+
+def _cannot_be(job: Job, best: Row) -> MeshError:
+    budget = job.hint.budget
+    if budget is not None and best.cost > budget:
+        return problems.too_dear(job, best.term("cheapest"))
+    return problems.too_slow(job, best.term("fastest"))

@@ -16,7 +16,7 @@ from gossamer.effects import Effect, SendControl, SendRun
 from gossamer.work import Job, Work
 from gossamer_mesh import wire
 from gossamer_mesh.task import State
-from gossamer_placement.model import Candidate
+from gossamer_placement.candidate import Candidate
 
 LEASE_S: Final = 30.0
 RESEND_S: Final = 1.0
@@ -34,6 +34,9 @@ TASKS: Final = 16_384
 
 TOO_LATE: Final = -1.0
 """The time left of a call that is asked after, and must not be started."""
+
+MOST_BUSY: Final = 3
+"""So many busy agents may send a call away; then it waits where it is sent."""
 
 FUNCTIONS_KNOWN: Final = 4096
 
@@ -62,6 +65,7 @@ class Peer:
         self._pings = 0
         self._answers: list[tuple[int, float]] = []
         self._unanswered: collections.deque[tuple[int, float]] = collections.deque()
+        self.rtt_s = 0.0
 
     # -- what it says ------------------------------------------------------------------------
 
@@ -116,13 +120,16 @@ class Peer:
         self._unsure.update(self.owed)
         self.send_again(list(self.owed.values()), now, effects)
 
-    def answered(self, number: int, seq: int) -> None:
-        """Ping `number` is answered, in message `seq`."""
+    def answered(self, number: int, seq: int, now: float) -> float | None:
+        """Ping `number` is answered, in message `seq`: return the round trip, None if it is old."""
         asked_at = -math.inf
         while self._unanswered and self._unanswered[0][0] <= number:
             asked_at = self._unanswered.popleft()[1]
-        if asked_at > -math.inf:
-            self._answers.append((seq, asked_at))
+        if asked_at == -math.inf:
+            return None
+        self._answers.append((seq, asked_at))
+        self.rtt_s = max(0.0, now - asked_at)
+        return self.rtt_s
 
     @property
     def has_answers(self) -> bool:
@@ -162,7 +169,7 @@ class Peer:
     def control(self, message: wire.Control) -> SendControl:
         return SendControl(self.agent, next(self._numbers), message)
 
-    def ping(self, now: float) -> SendControl:
+    def ping(self, now: float, coordinate: tuple[float, ...] = ()) -> SendControl:
         """Ask for a sign of life; it renews our lease and acknowledges what has arrived."""
         self._pings += 1
         self.pinged_at = now
@@ -170,7 +177,9 @@ class Peer:
             self.silent_since = now
         self._unanswered.append((self._pings, now))
         acked = self._acked if self._unsure else self._arrivals.contiguous
-        return self.control(wire.Ping(self._pings, self.incarnation, acked, LEASE_S))
+        return self.control(
+            wire.Ping(self._pings, self.incarnation, acked, LEASE_S, self.rtt_s, coordinate)
+        )
 
     def forgive(self) -> None:
         """Count silence from the next ping: it was we who could not be heard."""
@@ -186,6 +195,10 @@ class Peer:
             for at in range(0, len(tasks), TASKS)
         )
 
+    def ask_back(self, tasks: Sequence[int]) -> SendControl:
+        """Ask for works that it has not started."""
+        return self.control(wire.Return(list(tasks)))
+
     def send(self, works: Iterable[Work], job: Job, now: float, effects: list[Effect]) -> None:
         """Send works of one job, in messages that are not too large."""
         first = job.function not in self._knows
@@ -195,6 +208,7 @@ class Peer:
         calls: list[wire.Call] = []
         size = len(job.code) if first else 0
         number = next(self._numbers)
+        deadline_s = job.hint.deadline_s
         for work in works:
             if calls and size + work.size > wire.BATCH_BYTES:
                 effects.append(self._run(number, job, calls, with_code=first))
@@ -204,8 +218,22 @@ class Peer:
             size += work.size
             work.sent = number
             work.sent_at = now
+            # 0 would mean that it has no deadline.
+            left_s = (work.submitted_at + deadline_s - now or TOO_LATE) if deadline_s else 0.0
+            decision = work.decision
+            patience_s = 0.0
+            if decision is not None and work.busy < MOST_BUSY:
+                patience_s = decision.patience_s
             calls.append(
-                wire.Call(work.number, work.attempt, work.payload, work.items, 0.0, work.buffers)
+                wire.Call(
+                    work.number,
+                    work.attempt,
+                    work.payload,
+                    work.items,
+                    left_s,
+                    work.buffers,
+                    patience_s,
+                )
             )
         effects.append(self._run(number, job, calls, with_code=first))
 

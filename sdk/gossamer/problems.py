@@ -15,23 +15,33 @@ from gossamer_mesh.errors import (
     WorkerCrashedError,
 )
 from gossamer_mesh.units import show_seconds
-from gossamer_placement.fleet import lacks
+from gossamer_placement.explain import parts, ruled_out
+from gossamer_placement.requirements import lacks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gossamer.work import Job, Work
     from gossamer_mesh import wire
     from gossamer_placement.fleet import Fleet
+    from gossamer_placement.model import Demand, Term
 
 
-def no_agent(job: Job, fleet: Fleet, trouble: str = "") -> MeshError:
-    """Nobody can run the calls of this job; `trouble` is what is known of the reason."""
+def no_agent(job: Job, fleet: Fleet, trouble: str = "", *, waited_s: float = 0.0) -> MeshError:
+    """Nobody can run the calls of this job.
+
+    `trouble` is what is known of the reason, `waited_s` how long one was waited for.
+    """
     demand = job.demand
     total = len(fleet)
+    way_out = _way_out(waited_s)
     if total == 0:
         return NoAgentError(
             f"no agent is on the mesh to run {job.name}: start one with "
             "`gossamer agent start`, or `gossamer up` on this machine"
             + (f" ({trouble})" if trouble else "")
+            + f"; {way_out}",
+            function=job.name,
         )
     pythons = sorted({candidate.document.python for candidate in fleet})
     if demand.python and demand.python not in pythons:
@@ -43,8 +53,8 @@ def no_agent(job: Job, fleet: Fleet, trouble: str = "") -> MeshError:
             needed=demand.python,
             found=tuple(pythons),
         )
-    ruled_out = dict(fleet.feasible(demand).ruled_out)
-    reasons = ", ".join(f"{constraint} ruled out {n}" for constraint, n in ruled_out.items())
+    counts = dict(fleet.feasible(demand).ruled_out)
+    reasons = ruled_out(counts)
     refusals = fleet.refusals(demand)
     if refusals:
         agent, reason = next(iter(refusals.items()))
@@ -53,15 +63,57 @@ def no_agent(job: Job, fleet: Fleet, trouble: str = "") -> MeshError:
             f"{agent} says: {reason}. Its document says otherwise: restart it, or ask for less",
             agent=agent,
             reason=reason,
-            ruled_out=ruled_out,
+            ruled_out=counts,
         )
-    closest = min(fleet, key=lambda candidate: len(lacks(demand, candidate.document)))
-    lacking = ", ".join(lacks(demand, closest.document))
+    _, closest, lacking = min(_lacking(demand, fleet))
     return NoAgentError(
-        f"0 of {total} agents match {job.name}: {reasons}; closest: "
-        f"{closest.document.agent} (lacks {lacking})",
+        f"0 of {total} agents match {job.name}: {reasons}; closest: {closest} (lacks "
+        f"{', '.join(lacking)}); {way_out}",
         function=job.name,
-        ruled_out=ruled_out,
+        ruled_out=counts,
+        closest=closest,
+        lacks=tuple(lacking),
+    )
+
+
+def _lacking(demand: Demand, fleet: Fleet) -> Iterator[tuple[int, str, list[str]]]:
+    """Give each agent with what it lacks, and how much that is."""
+    for candidate in fleet:
+        lacking = lacks(demand, candidate.document)
+        yield len(lacking), candidate.document.agent, lacking
+
+
+def _way_out(waited_s: float) -> str:
+    if waited_s:
+        return f"none has joined in {show_seconds(waited_s)}"
+    return 'wait="5m" waits for one to join'
+
+
+def too_slow(job: Job, best: Term) -> NoAgentError:
+    """No agent is expected to have the result in time; `best` is the one that comes closest."""
+    deadline_s = job.hint.deadline_s
+    return NoAgentError(
+        f"no agent can bring {job.name} within {show_seconds(deadline_s)}: the best is "
+        f"{best.agent} with {show_seconds(best.eta_s)} ({parts(best)}); give it more time, or "
+        "leave the deadline out",
+        function=job.name,
+        deadline_s=deadline_s,
+        agent=best.agent,
+        eta_s=best.eta_s,
+    )
+
+
+def too_dear(job: Job, best: Term) -> NoAgentError:
+    """No agent is expected to keep to the budget; `best` is the one that comes closest."""
+    budget = job.hint.budget or 0.0
+    return NoAgentError(
+        f"no agent runs {job.name} for {budget:g} or less: the best is {best.agent} with "
+        f"{best.cost:.3g} ({show_seconds(best.run_s)} of running); raise the budget, or leave "
+        "it out",
+        function=job.name,
+        budget=budget,
+        agent=best.agent,
+        cost=best.cost,
     )
 
 

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from gossamer_mesh.units import show_bytes, show_seconds
-from gossamer_placement.model import Candidate
+from gossamer_placement.candidate import Candidate
 
 T = TypeVar("T")
 
 COLUMNS = ("agent", "site", "slots", "free", "queue", "arch", "python", "memory", "has")
+PRICE = "price/h"
+CARBON = "g CO2/kWh"
 
 
 class AgentTable(list[Candidate]):
@@ -22,19 +24,46 @@ class AgentTable(list[Candidate]):
     def __init__(self, agents: Iterable[Candidate]) -> None:
         super().__init__(sorted(agents, key=lambda candidate: candidate.document.agent))
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The heads of the table; those of price and carbon if an agent states one."""
+        priced = any(each.document.price is not None for each in self)
+        weighed = any(_carbon(each) for each in self)
+        return (*COLUMNS, *((PRICE,) if priced else ()), *((CARBON,) if weighed else ()))
+
     def rows(self) -> list[tuple[str, ...]]:
-        """Return the cells of the table, one tuple per agent, in the order of `COLUMNS`."""
-        return [_row(candidate) for candidate in self]
+        """Return the cells of the table, one tuple per agent, in the order of `columns`."""
+        columns = self.columns
+        return [
+            (
+                *_row(candidate),
+                *((_price(candidate),) if PRICE in columns else ()),
+                *((_carbon(candidate),) if CARBON in columns else ()),
+            )
+            for candidate in self
+        ]
 
     def __repr__(self) -> str:
-        return table(COLUMNS, self.rows()) if self else "no agents on the mesh"
+        return table(self.columns, self.rows()) if self else "no agents on the mesh"
 
     def _repr_html_(self) -> str:
         def cells(tag: str, values: Iterable[str]) -> str:
             return "".join(f"<{tag}>{html.escape(value)}</{tag}>" for value in values)
 
+        head = cells("th", self.columns)
         body = "".join(f"<tr>{cells('td', row)}</tr>" for row in self.rows())
-        return f"<table><thead><tr>{cells('th', COLUMNS)}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _price(candidate: Candidate) -> str:
+    """Return what one slot of the agent costs in an hour."""
+    price = candidate.document.price
+    return "" if price is None else f"{price.per_slot_hour:g}"
+
+
+def _carbon(candidate: Candidate) -> str:
+    power = candidate.document.power
+    return "" if power is None or power.carbon is None else f"{power.carbon:g}"
 
 
 def _row(candidate: Candidate) -> tuple[str, ...]:

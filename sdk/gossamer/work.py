@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import msgspec
@@ -18,7 +19,11 @@ CALL_BYTES: Final = 64
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A function with its demand and options: the same for all its calls."""
+    """A function with its demand and options: the same for all its calls.
+
+    `wait_s` is how long its calls wait for an agent that can run them, where there is none.
+    `idempotent`: running a call twice does no harm; `hedge`: a late one is run twice.
+    """
 
     function: bytes
     name: str
@@ -28,6 +33,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     timeout_s: float = 0.0
     retries: int = RETRIES
     orphans: wire.Orphans = "cancel"
+    wait_s: float = 0.0
+    idempotent: bool = True
+    hedge: bool = False
 
     def on_wire(self, *, with_code: bool) -> wire.Job:
         demand = self.demand
@@ -62,9 +70,9 @@ class Owner:
 class Work(msgspec.Struct, eq=False):
     """One task: what to send, where it is, how it ended. Times are the link's monotonic clock.
 
-    `size` is about how many bytes the call takes in a message. `sent` is the number of the only
+    `busy` counts the agents that had too much to do when it came. `size` is about how many bytes the call takes in a message. `sent` is the number of the only
     message that carried the current attempt, 0 once there has been another; `sent_at` is when
-    its agent was last told of it.
+    its agent was last told of it, `asked_back_at` when it was last asked to give it back.
     """
 
     number: int
@@ -80,9 +88,11 @@ class Work(msgspec.Struct, eq=False):
     attempt: int = 0
     agent: str = ""
     refusals: int = 0
+    busy: int = 0
     sent: int = 0
     sent_at: float = 0.0
     placed_at: float = 0.0
+    asked_back_at: float = -math.inf
     ended_at: float = 0.0
     cancelled: bool = False
     decision: Decision | None = None

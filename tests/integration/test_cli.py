@@ -383,3 +383,41 @@ def test_python_m_gossamer_agent_is_what_agent_start_becomes(server: Server):
     assert b"gossamer_agent" in command
     assert os.getpgid(agent.pid) == os.getpgid(0), "Ctrl-C in a terminal reaches it"
     assert ended(agent) == 0
+
+
+def test_explain_says_where_a_call_would_go_and_runs_nothing(lab: str, work: Path):
+    (work / "errands.py").write_text(f"{MODULE}\ndef never():\n    open('ran', 'w').close()\n")
+    for target in ((), ("errands:never",)):
+        done = gossamer("explain", *target, "--place", "nearest", "--size", "1MiB")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"on {lab}, objective nearest; 1 agent can run it\n")
+    assert not list(work.rglob("ran"))
+
+
+def test_explain_as_json_has_the_terms(lab: str):
+    said = answer("explain", "--place", "fastest")
+    assert (said["agent"], said["objective"], said["feasible"]) == (lab, "fastest", 1)
+    assert [term["agent"] for term in said["considered"]] == [lab]
+    assert said["considered"][0]["eta_s"] > 0
+
+
+def test_explain_fails_with_what_the_call_would_fail_with(lab: str):
+    done = gossamer("explain", "--gpus", "99", "--where", "site != 'lab'")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "0 of 1 agents match a call: " in done.stderr
+    assert "gpus>=99 ruled out 1" in done.stderr
+    assert "closest: lab-1" in done.stderr
+
+
+def test_run_goes_where_it_is_told(lab: str, work: Path):
+    options = ("--place", "nearest", "--where", "site == 'lab'", "--wait", "1s")
+    assert answer("run", "errands:add", "1", *options)["agent"] == lab
+    done = gossamer("run", "errands:add", "1", "--where", "site == 'field'")
+    assert done.returncode == 1
+    assert "site == 'field' ruled out 1" in done.stderr
+
+
+def test_agents_shows_those_that_a_condition_holds_for(lab: str):
+    assert [one["agent"] for one in answer("agents", "--where", "site == 'lab'")] == [lab]
+    assert answer("agents", "--where", "site == 'field'") == []
+    assert gossamer("agents", "--where", "slots > 99999").stdout == "no agents on the mesh\n"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
+import importlib
 import io
 import json
 import multiprocessing
@@ -191,6 +193,59 @@ async def test_leaving_the_interpreter_is_an_error_like_others(room):
     frame = await desk.call(leave)
     assert frame.status == frames.ERROR
     assert await desk.value(add, 1, 1) == 2
+
+
+async def test_the_first_call_of_a_function_in_its_worker_is_cold(room):
+    def fail():
+        raise ValueError("no good")
+
+    desk = await room.worker()
+    assert [(await desk.call(add, 1, 1)).flags for _ in range(3)] == [frames.COLD, 0, 0]
+    assert [(await desk.call(fail)).flags for _ in range(2)] == [frames.COLD, 0]
+    other = await room.worker()
+    assert (await other.call(add, 1, 1)).flags == frames.COLD
+
+
+def lack_a_module():
+    importlib.import_module("there_is_no_such_module")
+
+
+def lack_memory():
+    raise MemoryError
+
+
+def lack_disk_space():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def lack_a_file():
+    raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+
+def lie_about_errno():
+    class OddError(OSError):
+        @property
+        def errno(self):
+            raise KeyError("errno")
+
+    raise OddError
+
+
+@pytest.mark.parametrize(
+    ("fn", "unfit"),
+    [
+        (lack_a_module, True),
+        (lack_memory, True),
+        (lack_disk_space, True),
+        (lack_a_file, False),
+        (lie_about_errno, False),
+    ],
+)
+async def test_a_call_that_fails_for_what_the_machine_lacks_says_so(room, fn, unfit):
+    desk = await room.worker()
+    frame = await desk.call(fn)
+    assert frame.status == frames.ERROR
+    assert bool(frame.flags & frames.UNFIT) == unfit
 
 
 async def test_a_chunk_has_an_outcome_for_each_element(room):

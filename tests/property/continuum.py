@@ -27,7 +27,7 @@ from gossamer_mesh import wire
 from gossamer_mesh.capability import Capabilities
 from gossamer_mesh.membership import Changed, Dead, Joined, Membership, Reincarnated, Suspect
 from gossamer_mesh.membership import Event as MembershipEvent
-from gossamer_placement.model import Demand
+from gossamer_placement.model import Demand, Hint
 
 CALLER = "c"
 BEAT_S = 2.0
@@ -83,12 +83,17 @@ Fault = Kill | Cut | Outage | Cancel
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A task: when it comes, how long it runs, how often its worker dies of it, its retries."""
+    """A task: when it comes, how long it runs, how often its worker dies of it, its retries.
+
+    `hedge`: a late one is run twice; `deadline_s`: the time to its result, 0 for none.
+    """
 
     at_s: float = 0.0
     runs_s: float = 0.01
     crashes: int = 0
     retries: int = 2
+    hedge: bool = False
+    deadline_s: float = 0.0
 
 
 class Worker:
@@ -161,6 +166,8 @@ class Agent:
                 self.reply([wire.Pong(asked.number, self.dispatcher.owed(CALLER))])
             case wire.Cancel():
                 self.step(ev.CancelAsked(CALLER, asked.tasks))
+            case wire.Return():
+                self.step(ev.ReturnAsked(CALLER, asked.tasks))
             case wire.Resend():
                 if asked.incarnation == self.incarnation:
                     messages, complete = self.ledger.again(asked.first, asked.last)
@@ -249,20 +256,20 @@ class Agent:
             call = self.sim.started(task, self.name)
             crashes = len(self.sim.executions[task]) <= call.crashes
             then = self.crashed if crashes else self.finished
-            self.later(call.runs_s, partial(then, worker, frame.seq))
+            self.later(call.runs_s, partial(then, worker, frame.seq, call.runs_s))
             return
         worker.running = False
 
-    def finished(self, worker: Worker, seq: int) -> None:
+    def finished(self, worker: Worker, seq: int, ran_s: float) -> None:
         if worker.gone:
             return
-        data = frames.result(seq, frames.OK, 0.001, b"value")
+        data = frames.result(seq, frames.OK, ran_s, b"value")
         (frame,) = frames.Reader().feed(data)
         self.start(worker)
         self.step(ev.ResultsArrived(worker.number, [frame]))
 
-    def crashed(self, worker: Worker, seq: int) -> None:
-        del seq
+    def crashed(self, worker: Worker, seq: int, ran_s: float) -> None:
+        del seq, ran_s
         self.died(worker, "signal 11")
 
     def died(self, worker: Worker, cause: str) -> None:
@@ -307,13 +314,13 @@ class Continuum:
         self._membership = Membership()
         self._documents: dict[str, Capabilities] = {}
         self._incarnations = itertools.count(1)
-        self._jobs: dict[int, Job] = {}
+        self._jobs: dict[tuple[int, bool, float], Job] = {}
         self.keeper = Keeper(random.Random(seed + 1))
         self.agents = {f"a{i}": Agent(self, i, next(self._incarnations)) for i in range(agents)}
         self.calls = calls
         self.works: list[Work] = []
         for task, call in enumerate(calls):
-            job = self._job(call.retries)
+            job = self._job(call)
             self.works.append(new_work(task, job, str(task).encode(), (), 0, call.at_s))
             self.later(call.at_s, partial(self._submit, task))
         for fault in faults:
@@ -322,8 +329,8 @@ class Continuum:
         self.later(0.5, self._expire)
 
     def run(self, limit_s: float) -> Continuum:
-        """Go on until every task has ended, or for so long."""
-        while self._heap and len(self.ended) < len(self.calls):
+        """Go on until every task has ended, with all that is left of it, or for so long."""
+        while self._heap and (len(self.ended) < len(self.calls) or self.keeper.unended):
             at, _, fn = heapq.heappop(self._heap)
             if at > limit_s:
                 break
@@ -372,12 +379,20 @@ class Continuum:
 
     # -- the caller ----------------------------------------------------------------------------
 
-    def _job(self, retries: int) -> Job:
-        if retries not in self._jobs:
-            self._jobs[retries] = Job(
-                function=FUNCTION, name="f", code=CODE, demand=Demand(), retries=retries
+    def _job(self, call: Call) -> Job:
+        key = (call.retries, call.hedge, call.deadline_s)
+        if key not in self._jobs:
+            self._jobs[key] = Job(
+                function=FUNCTION,
+                name="f",
+                code=CODE,
+                demand=Demand(),
+                hint=Hint(deadline_s=call.deadline_s),
+                retries=call.retries,
+                idempotent=call.retries > 0,
+                hedge=call.hedge,
             )
-        return self._jobs[retries]
+        return self._jobs[key]
 
     def _submit(self, task: int) -> None:
         self.perform(self.keeper.submit([self.works[task]], self.now))
@@ -444,7 +459,10 @@ class Continuum:
                 case Running():
                     pass
                 case Ended():
-                    self.ended[effect.work.number] += 1
+                    work = effect.work
+                    # A backup, and what is left of the call that one has overtaken, are nobody's.
+                    if work.number < len(self.works) and work is self.works[work.number]:
+                        self.ended[work.number] += 1
                     self.trace.append((self.now, f"end {effect.work.number} {effect.work.state}"))
         if not self._ticking and self.keeper.busy:
             self._ticking = True

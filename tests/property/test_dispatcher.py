@@ -46,6 +46,7 @@ VERBS = st.one_of(
     st.tuples(st.just("obey"), CHOICES),
     st.tuples(st.just("fail spawn"), CHOICES),
     st.tuples(st.just("cancel"), st.sampled_from(CALLERS), st.lists(st.integers(1, 8), max_size=3)),
+    st.tuples(st.just("return"), st.sampled_from(CALLERS), st.lists(st.integers(1, 8), max_size=8)),
     st.tuples(st.just("code"), st.sampled_from(CALLERS), st.sampled_from(NAMES), st.booleans()),
     st.tuples(st.just("ping"), st.sampled_from(CALLERS)),
     st.tuples(st.just("ack"), st.sampled_from(CALLERS)),
@@ -67,6 +68,7 @@ class Play(Shop):
         self.upto = {}
         self.sent = set()
         self.renamed = set()
+        self.refused = set()
         self.control += self.machine.keep_warm(self.now)
         self.teach("quick", 0.0001)
         self.teach("slow", 1.0)
@@ -76,6 +78,7 @@ class Play(Shop):
     def step(self, event):
         effects = super().step(event)
         self.check()
+        self.check_refusals(effects)
         return effects
 
     # -- the verbs ---------------------------------------------------------------------------
@@ -168,6 +171,24 @@ class Play(Shop):
     def cancel(self, caller, tasks):
         self.step(ev.CancelAsked(caller, tasks))
 
+    def return_(self, caller, tasks):
+        """What waits comes back, each once and nothing else; what workers have stays."""
+        known = self.machine._callers.get(caller)
+        live = known.live if known else {}
+        waits = {task for task in tasks if task in live and live[task].seq == 0}
+        before = [self.tasks_of(worker.number) for worker in self.machine._workers]
+        effects = self.step(ev.ReturnAsked(caller, tasks))
+        returned = [
+            record.task
+            for effect in effects
+            if isinstance(effect, ev.Reply)
+            for record in effect.records
+            if isinstance(record, wire.Refused) and record.reason == "returned"
+        ]
+        assert sorted(returned) == sorted(waits)
+        after = [self.tasks_of(worker.number) for worker in self.machine._workers]
+        assert all(had == has[: len(had)] for had, has in zip(before, after, strict=True))
+
     def code(self, caller, name, has):
         self.step(ev.CodeArrived(caller, digest_of(name), code_of(name) if has else b""))
 
@@ -226,6 +247,7 @@ class Play(Shop):
         assert sorted(gpus + machine._workers._free_gpus) == list(GPUS)
         assert machine._workers.leaving == sum(worker.condemned for worker in workers)
         assert machine._workers.spawning >= 0
+        assert 0.0 <= machine.state().queue_s < 1e6
 
         waiting = list(machine._waiting)
         assert machine._waiting.count == len(waiting)
@@ -255,6 +277,22 @@ class Play(Shop):
             assert not waiting
             assert not parked
 
+    def check_refusals(self, effects):
+        """What was refused is not run, as long as its caller is known."""
+        for effect in effects:
+            if isinstance(effect, ev.Reply):
+                for record in effect.records:
+                    match record:
+                        case wire.Refused():
+                            self.refused.add((effect.caller, record.task, record.attempt))
+                        case wire.Done():
+                            end = (effect.caller, record.task, record.attempt)
+                            assert end not in self.refused
+        self.refused = {end for end in self.refused if self.machine.knows(end[0])}
+        for worker in self.machine._workers:
+            for item in worker.running:
+                assert (item.key.caller, item.task, item.attempt) not in self.refused
+
     def ends(self):
         """How often each attempt was told to have ended, repetitions on demand aside."""
         return Counter(
@@ -268,7 +306,7 @@ class Play(Shop):
         )
 
 
-RENAMED = {"submit": "submit_", "finish": "finish_"}
+RENAMED = {"submit": "submit_", "finish": "finish_", "return": "return_"}
 
 
 def played(story):

@@ -11,6 +11,7 @@ from gossamer_agent.dispatcher.workers import Worker
 from gossamer_mesh.wire import Accepted, Call, Done, Record, Refusal, Refused, Status
 
 ENDED_KEPT: Final = 65_536
+REFUSED_KEPT: Final = 16_384
 LEASE_S: Final = 30.0
 """For a caller that has not said otherwise."""
 
@@ -20,7 +21,11 @@ _DROPPED: Final = "it has run, but its outcome was not fetched in time and is no
 
 
 class Caller:
-    """One caller. `live` are its attempts here, `ended` the last outcomes, both by task."""
+    """One caller. By task: `live`, its attempts here; `ended`, the last outcomes; `refused`.
+
+    The last refusals are kept because a message can arrive twice: a caller that has heard a
+    refusal places the call elsewhere, and it must not run here as well.
+    """
 
     def __init__(self) -> None:
         self.lease_s = LEASE_S
@@ -28,6 +33,7 @@ class Caller:
         self.abandoned = False
         self.live: dict[int, Item] = {}
         self.ended: dict[int, Done] = {}
+        self.refused: dict[int, Refused] = {}
 
     def heard(self, now: float) -> None:
         """Anything that a caller sends is a sign of life."""
@@ -41,17 +47,27 @@ class Caller:
             if call.attempt < live.attempt:
                 return True
             if call.attempt > live.attempt and live.cancelled:
-                records.append(
-                    Refused(call.task, call.attempt, "full", "its earlier attempt is being ended")
-                )
+                refused = self.refused.get(call.task)
+                if refused is None or refused.attempt < call.attempt:
+                    refused = self.refuses(
+                        Refused(
+                            call.task, call.attempt, "full", "its earlier attempt is being ended"
+                        )
+                    )
+                if refused.attempt == call.attempt:
+                    records.append(refused)
                 return True
             # A caller that lost sight of us counts on; what runs already is what it wants.
             live.attempt = call.attempt
             records.append(Accepted(call.task, call.attempt))
             return True
+        refused = self.refused.get(call.task)
+        if refused is not None and call.attempt == refused.attempt:
+            records.append(refused)
+            return True
         done = self.ended.get(call.task)
         if done is None or call.attempt > done.attempt:
-            return False
+            return refused is not None and call.attempt < refused.attempt
         if call.attempt == done.attempt and done.note != _ACKED:
             records.append(done)
         return True
@@ -62,6 +78,16 @@ class Caller:
         ended[item.task] = done
         if len(ended) > ENDED_KEPT:
             del ended[next(iter(ended))]
+
+    def refuses(self, refused: Refused) -> Refused:
+        """Keep a refusal, the newest of its task; return it."""
+        kept = self.refused
+        # As the newest: a task that is refused again and again must not be the next to go.
+        kept.pop(refused.task, None)
+        kept[refused.task] = refused
+        if len(kept) > REFUSED_KEPT:
+            del kept[next(iter(kept))]
+        return refused
 
     def acked(self, tasks: Sequence[int]) -> None:
         """Let go of the payloads; that the attempts have run is remembered for longer."""
@@ -115,8 +141,9 @@ class Callers:
     def refuse(self, item: Item, reason: Refusal, detail: str, effects: list[Effect]) -> None:
         """Give an attempt back that has not been started: it was never here."""
         item.ended = True
-        del self.of(item).live[item.task]
-        refused = Refused(item.task, item.attempt, reason, detail)
+        caller = self.of(item)
+        del caller.live[item.task]
+        refused = caller.refuses(Refused(item.task, item.attempt, reason, detail))
         effects.append(Reply(item.key.caller, [refused]))
 
     def end(

@@ -35,6 +35,13 @@ class CancelAsked(msgspec.Struct, frozen=True, gc=False):
     tasks: Sequence[int]
 
 
+class ReturnAsked(msgspec.Struct, frozen=True, gc=False):
+    """A caller wants back what of these tasks has not been handed to a worker."""
+
+    caller: str
+    tasks: Sequence[int]
+
+
 class CallerHeard(msgspec.Struct, frozen=True, gc=False):
     """A caller is alive, and may be silent for `lease_s` from now."""
 
@@ -126,6 +133,7 @@ Event = (
     RunArrived
     | CodeArrived
     | CancelAsked
+    | ReturnAsked
     | CallerHeard
     | CallerAcked
     | ResultsDropped

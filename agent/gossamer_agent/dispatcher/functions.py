@@ -1,4 +1,7 @@
-"""What is known of functions: their code, by its digest, and how long a call of one takes."""
+"""What is known of functions: their code, by its digest, and how long a call of one takes.
+
+`mean_s` is for this agent's own plans, and quick to follow; what the mesh learns is recorded.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import hashlib
 from typing import Final
 
 from gossamer_agent.worker.frames import DIGEST_BYTES
+from gossamer_placement.statistics import Recorder
 
 CODE_BYTES: Final = 64 * 1024 * 1024
 MEANS_KEPT: Final = 4_096
@@ -24,6 +28,7 @@ class Functions:
         self._code: dict[bytes, bytes] = {}
         self._code_bytes = 0
         self.mean_s: dict[bytes, float] = {}
+        self.recorder = Recorder()
 
     def __contains__(self, function: bytes) -> bool:
         return function in self._code

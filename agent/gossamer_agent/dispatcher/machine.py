@@ -74,6 +74,7 @@ class Dispatcher:
         self._draining = False
         self._drained_told = False
         self._state_seq = 0
+        self._now = 0.0
         self._handlers: dict[type[Any], Callable[[Any, float, list[ev.Effect]], None]] = {
             ev.RunArrived: self._run_arrived,
             ev.ResultsArrived: self._running.results,
@@ -83,6 +84,7 @@ class Dispatcher:
             ev.ResultsDropped: self._results_dropped,
             ev.CallerLeft: self._caller_left,
             ev.CancelAsked: self._cancel_asked,
+            ev.ReturnAsked: self._return_asked,
             ev.CodeArrived: self._code_arrived,
             ev.WorkerUp: self._worker_up,
             ev.WorkerGone: self._worker_gone,
@@ -94,6 +96,7 @@ class Dispatcher:
         }
 
     def step(self, event: ev.Event, now: float) -> list[ev.Effect]:
+        self._now = now
         effects: list[ev.Effect] = []
         self._handlers[type(event)](event, now, effects)
         if self._waiting.count:
@@ -120,19 +123,32 @@ class Dispatcher:
         )
 
     def state(self) -> AgentState:
-        """Return the agent's fresh state, numbered."""
+        """Return the agent's state, numbered, as of the last event."""
         self._state_seq += 1
-        slots = self._workers.slots
+        workers = self._workers
         queued = self._waiting.count + self._parking.count
         return AgentState(
             seq=self._state_seq,
-            slots=slots,
-            free=self._workers.free_slots,
+            slots=workers.slots,
+            free=workers.free_slots,
             queued=queued,
-            queue_s=max(0.0, self._waiting.expected_s) / slots,
+            queue_s=self._queue_s(1),
             room=max(0, self._room - queued),
             draining=self._draining,
         )
+
+    def _queue_s(self, cpus: int) -> float:
+        """Return what a call would wait that comes now."""
+        workers = self._workers
+        queue_s = max(0.0, self._waiting.expected_s)
+        if workers.free_slots >= cpus:
+            return queue_s / workers.slots
+        return workers.wait_s(queue_s, self._now)
+
+    def statistics(self) -> bytes | None:
+        """Return what the mesh should know of the functions run here; None: it knows."""
+        recorder = self._functions.recorder
+        return recorder.published() if recorder.changed() else None
 
     def owed(self, caller: str) -> int:
         known = self._callers.get(caller)
@@ -155,21 +171,23 @@ class Dispatcher:
         key = Key(name, job.cpus, job.gpus, job.memory_bytes or self._memory_bytes)
         each_s = self._functions.mean_s.get(function, UNKNOWN_S)
         has_code = function in self._functions
-        waiting, live, ended = self._waiting, caller.live, caller.ended
+        waiting, live, ended, refused = self._waiting, caller.live, caller.ended, caller.refused
         room = self._room - self._parking.count
         records: list[Record] = []
         for call in run.calls:
             task = call.task
-            if (task in live or task in ended) and caller.repeated(call, records):
+            if (task in live or task in ended or task in refused) and caller.repeated(
+                call, records
+            ):
                 continue
             if refusal is not None:
-                records.append(Refused(task, call.attempt, *refusal))
+                why, detail = refusal
             elif call.left_s < 0:
-                records.append(Refused(task, call.attempt, "expired", "it arrived too late"))
+                why, detail = "expired", "it arrived too late"
             elif waiting.count >= room:
-                records.append(
-                    Refused(task, call.attempt, "full", f"{self._room} calls wait already")
-                )
+                why, detail = "full", f"{self._room} calls wait already"
+            elif call.patience_s and 0.0 < call.patience_s < self._queue_s(job.cpus):
+                why, detail = "busy", "others were here first"
             else:
                 item = Item(key, job, call, now, each_s * (call.items or 1))
                 live[task] = item
@@ -182,6 +200,8 @@ class Dispatcher:
                     room -= 1
                     if self._parking.add(item, now):
                         records.append(NeedCode(function))
+                continue
+            records.append(caller.refuses(Refused(task, call.attempt, why, detail)))
         if records:
             effects.append(ev.Reply(name, records))
 
@@ -245,6 +265,18 @@ class Dispatcher:
             item = caller.live.get(task)
             if item is not None:
                 self._give_up(item, "cancelled", now, effects)
+
+    def _return_asked(self, event: ev.ReturnAsked, now: float, effects: list[ev.Effect]) -> None:
+        caller = self._callers.get(event.caller)
+        if caller is None:
+            return
+        caller.heard(now)
+        for task in event.tasks:
+            item = caller.live.get(task)
+            # What a worker has may have been started in this very moment.
+            if item is not None and item.seq == 0:
+                self._drop(item)
+                self._callers.refuse(item, "returned", "its caller wants it back", effects)
 
     def _give_up(self, item: Item, why: ev.Why, now: float, effects: list[ev.Effect]) -> None:
         if item.seq == 0:

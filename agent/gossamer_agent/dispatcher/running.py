@@ -63,7 +63,8 @@ class Running:
                 item.seq = 0
                 returned.append(item)
                 continue
-            self._functions.took(item.job.function, frame.ran_s / (item.call.items or 1))
+            cold = (frame.flags & frames.COLD) != 0
+            self._learn(item, frame, cold=cold)
             done = Done(
                 item.task,
                 item.attempt,
@@ -76,6 +77,8 @@ class Running:
                 frame.stdout.decode("utf-8", "replace") if frame.stdout else "",
                 frame.stderr.decode("utf-8", "replace") if frame.stderr else "",
                 _too_large(frame) if status == frames.TOO_LARGE else "",
+                cold,
+                (frame.flags & frames.UNFIT) != 0,
             )
             item.ended = True
             caller.ends(item, done)
@@ -177,6 +180,19 @@ class Running:
         self._give_back(back, now, effects)
         if event.current == 0 and not worker.condemned:
             self._feeder.does_not_work(event.cause, now, effects)
+
+    def _learn(self, item: Item, frame: frames.ResultFrame, *, cold: bool) -> None:
+        functions, function = self._functions, item.job.function
+        items = item.call.items or 1
+        each_s = frame.ran_s / items
+        # A first call has imports in it, which those after it have not.
+        if not cold or function not in functions.mean_s:
+            functions.took(function, each_s)
+        if frame.status == frames.OK:
+            size = len(frame.data)
+            if frame.buffers:
+                size += sum(map(len, frame.buffers))
+            functions.recorder.took(function, each_s, size // items, cold)
 
     def _give_back(self, items: list[Item], now: float, effects: list[ev.Effect]) -> None:
         kept: list[Item] = []

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Collection, Iterator, Sequence
+from typing import Final
 
 from gossamer_agent.dispatcher.events import Why
 from gossamer_agent.dispatcher.queue import Item, Key
+
+LEAST_LEFT: Final = 0.1
+"""Of what it was expected to take, a call that runs is taken to have so much before it."""
 
 
 class Worker:
@@ -127,6 +132,38 @@ class Workers:
     def busy_keys(self) -> set[Key]:
         """Return the keys that hold slots."""
         return {worker.key for worker in self._all.values() if worker.key and worker.running}
+
+    def wait_s(self, waiting_s: float, now: float) -> float:
+        """Return what a call of one slot waits behind `waiting_s` of work, with no slot free.
+
+        What waits flows into the slots as they become free: the wait is the least T for which
+        `waiting_s` fits between the slots' becoming free and T. With nothing waiting that is the
+        first to become free; with much, the mean of all.
+        """
+        lefts: list[tuple[float, int]] = []
+        # For every answer that leaves a busy agent, so without a call to each worker.
+        for worker in self._all.values():
+            running, key = worker.running, worker.key
+            if running and key:
+                head_s = running[0].expected_s
+                left_s = head_s + worker.head_since - now
+                if left_s < LEAST_LEFT * head_s:
+                    # What is overdue is expected to take as long again as it is overdue.
+                    left_s = max(-left_s, LEAST_LEFT * head_s)
+                if len(running) > 1:
+                    left_s += (len(running) - 1) * head_s
+                lefts.append((left_s, key.cpus))
+        if waiting_s <= 0.0:
+            return min(lefts, default=(0.0, 0))[0]
+        lefts.sort()
+        slots, work_s, filled_s = 0, waiting_s, math.inf
+        for left_s, cpus in lefts:
+            if filled_s <= left_s:
+                break
+            slots += cpus
+            work_s += left_s * cpus
+            filled_s = work_s / slots
+        return filled_s if slots else 0.0
 
     def lacking_gpus(self, key: Key) -> bool:
         return key.gpus > len(self._free_gpus)

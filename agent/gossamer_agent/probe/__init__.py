@@ -18,4 +18,5 @@ NAMES: Final = (
     "scheduler",
     "container",
     "sensors",
+    "speed",
 )

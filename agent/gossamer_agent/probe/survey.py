@@ -11,7 +11,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from gossamer_agent.probe import container, cpu, disk, gpu, host, memory, python, scheduler, sensors
+from gossamer_agent.probe import (
+    container,
+    cpu,
+    disk,
+    gpu,
+    host,
+    memory,
+    python,
+    scheduler,
+    sensors,
+    speed,
+)
 from gossamer_mesh.capability import Capabilities
 from gossamer_mesh.units import show_seconds
 
@@ -70,7 +81,8 @@ def survey(
     """Return the capability document of this machine for the agent that `config` describes.
 
     `version`: Gossamer's own. `root` and `environ` stand for the machine; tests give others.
-    Never raises. Takes a few ms, besides what GPU drivers take.
+    Never raises. Takes some ms, besides what GPU drivers take. What costs money and power, and
+    the named data, are `Document`'s: they are told, not found.
     """
     asked = Survey(skip=config.probe_skip)
     own = python.running()
@@ -103,6 +115,7 @@ def survey(
         runtimes=asked.ask("container", lambda: container.probe(path), ()),
         pythons=asked.ask("python", lambda: python.probe(path, own=own), ()),
         sensors=asked.ask("sensors", lambda: sensors.temperatures(root), ()),
+        speed=config.speed or asked.ask("speed", speed.probe, 0.0),
         battery=asked.ask("sensors", lambda: sensors.battery(root), None),
         # The last argument, because the ones above add to it.
         warnings=tuple(asked.warnings),

@@ -23,6 +23,14 @@ TOO_LARGE = 2
 REVOKED = 3
 """The call was revoked in time, and was not started."""
 
+COLD = 0x10
+"""A flag of a result: it was the first call of its function in this worker."""
+UNFIT = 0x20
+"""A flag of a result: the call failed for want of a module, of memory or of disk space."""
+
+_STATUS_BITS = 0x0F
+_FLAG_BITS = 0xF0
+
 DIGEST_BYTES = 16
 
 _LENGTH = struct.Struct("<I")
@@ -68,7 +76,7 @@ class BindFrame(NamedTuple):
 
 
 class ResultFrame(NamedTuple):
-    """How call `seq` ended, after `ran_s` seconds, and what it printed."""
+    """How call `seq` ended, after `ran_s` seconds, and what it printed. `flags`: `COLD | UNFIT`."""
 
     seq: int
     status: int
@@ -77,6 +85,7 @@ class ResultFrame(NamedTuple):
     buffers: tuple[bytes, ...]
     stdout: bytes
     stderr: bytes
+    flags: int = 0
 
 
 class ReadyFrame(NamedTuple):
@@ -116,7 +125,11 @@ def result(
     buffers: Buffers = (),
     stdout: bytes = b"",
     stderr: bytes = b"",
+    *,
+    flags: int = 0,
 ) -> bytes:
+    # One byte for both: what has no flags, and most has none, takes no longer to write.
+    status |= flags
     if not buffers:
         size = _RESULT.size - 4 + len(data) + len(stdout) + len(stderr)
         head = _RESULT.pack(
@@ -158,11 +171,13 @@ def _parse_result(body: bytes, start: int, end: int) -> ResultFrame:
     _, _, seq, status, ran_s, data_size, count, out_size, err_size = _RESULT.unpack_from(
         body, start
     )
+    flags = status & _FLAG_BITS
+    status &= _STATUS_BITS
     at = start + _RESULT.size
     if not (count or out_size or err_size) and at + data_size == end:
-        return ResultFrame(seq, status, ran_s, body[at:end], (), b"", b"")
+        return ResultFrame(seq, status, ran_s, body[at:end], (), b"", b"", flags)
     data, stdout, stderr, *buffers = _cut(body, at, end, count, data_size, out_size, err_size)
-    return ResultFrame(seq, status, ran_s, data, tuple(buffers), stdout, stderr)
+    return ResultFrame(seq, status, ran_s, data, tuple(buffers), stdout, stderr, flags)
 
 
 def _parse(body: bytes, start: int, end: int) -> Frame:

@@ -6,6 +6,7 @@ Every result is sent before the next call starts, so that a crash loses only the
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -21,6 +22,8 @@ from gossamer_agent.worker.page import Page
 from gossamer_agent.worker.surroundings import Surroundings
 
 READ_BYTES = 256 * 1024
+
+_LACKING = frozenset({errno.ENOMEM, errno.ENOSPC})
 
 
 class Worker:
@@ -81,6 +84,7 @@ class Worker:
         if not self._page.start(frame.seq):
             self._sock.sendall(frames.result(frame.seq, frames.REVOKED, 0.0, b""))
             return
+        flags = 0 if frame.function in self._functions else frames.COLD
         began = time.perf_counter()
         status = frames.ERROR
         buffers: list[bytes] = []
@@ -88,6 +92,8 @@ class Worker:
             status, data, buffers = self._outcome(frame)
         except BaseException as error:  # noqa: BLE001  user code may raise anything
             data = _failure(error)
+            if _is_unfit(error):
+                flags |= frames.UNFIT
         ran_s = time.perf_counter() - began
         if os.getpid() != self._pid:
             # User code forked and let its child return: only one of the two may answer.
@@ -99,7 +105,9 @@ class Worker:
         stderr = self._stderr.take() if self._stderr.dirty else b""
         if sys.stdout is not self._stdout or sys.stderr is not self._stderr:
             sys.stdout, sys.stderr = self._stdout, self._stderr
-        self._sock.sendall(frames.result(frame.seq, status, ran_s, data, buffers, stdout, stderr))
+        self._sock.sendall(
+            frames.result(frame.seq, status, ran_s, data, buffers, stdout, stderr, flags=flags)
+        )
         # Nobody waits for this: the result is on its way. Should it fail, this process ends, and
         # the next call gets another one.
         self._around.restore()
@@ -140,3 +148,13 @@ def _failure(error: BaseException) -> bytes:
         with contextlib.suppress(Exception):
             traceback.clear_frames(error.__traceback__)
     return pickling.dump_error(error)
+
+
+def _is_unfit(error: BaseException) -> bool:
+    """Tell whether it was this machine that the call failed for, so that another may do."""
+    if isinstance(error, (ImportError, MemoryError)):
+        return True
+    try:
+        return isinstance(error, OSError) and error.errno in _LACKING
+    except Exception:  # noqa: BLE001  a class of the user's may have an `errno` of its own
+        return False

@@ -30,6 +30,35 @@ def pairs(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) 
     return found
 
 
+where_option: Final = click.option(
+    "--where",
+    metavar="EXPR",
+    help="A condition on agents, like \"gpu.memory >= 16GiB and site != 'field'\".",
+)
+
+
+def placement_options(function: F) -> F:
+    """Add what a call asks of an agent, and which it prefers: keywords of `mesh.options`."""
+    for option in (
+        where_option,
+        click.option("--on", metavar="AGENT", help="The agent that must run it, or KEY=VALUE."),
+        click.option("--data", metavar="NAME", help="Data that must be kept there."),
+        click.option("--runtime", metavar="NAME", help="A container runtime it needs."),
+        click.option("--scheduler", metavar="NAME", help="A batch system it needs, like slurm."),
+        click.option("--arch", metavar="NAME", help="The processor it needs, like arm64."),
+        click.option("--memory", metavar="SIZE", help="Memory it may use, like 512MiB or 4GiB."),
+        click.option("--gpus", type=int, help="GPUs it needs."),
+        click.option("--cpus", type=int, help="CPUs it needs."),
+        click.option(
+            "--place",
+            metavar="HINT",
+            help="Which agent is preferred: nearest, fastest, cheapest, greenest or spread.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def agent_options(function: F) -> F:
     """Add what an agent is told at its start: `--config`, `--name`, `--site`, `--label`."""
     for option in (

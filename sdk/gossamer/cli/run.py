@@ -15,7 +15,8 @@ import msgspec
 
 import gossamer
 from gossamer.cli.face import Command, Face, Failure, pass_face
-from gossamer.cli.options import context_option, pairs
+from gossamer.cli.options import context_option, pairs, placement_options
+from gossamer.options import DEFAULT, override
 from gossamer_mesh.errors import MeshError
 
 _NUMBER: Final = re.compile(r"-(\d|\.\d|inf\b|nan\b)")
@@ -46,37 +47,33 @@ class _Run(Command):
     "--kw", "keywords", multiple=True, callback=pairs, metavar="KEY=VALUE",
     help="A keyword argument; repeatable.",
 )  # fmt: skip
-@click.option("--cpus", type=int, help="CPUs it needs.")
-@click.option("--gpus", type=int, help="GPUs it needs.")
-@click.option("--memory", metavar="SIZE", help="Memory it may use, like 512MiB or 4GiB.")
+@placement_options
+@click.option("--wait", metavar="TIME", help="How long to wait for an agent that can, like 5m.")
 @click.option("--timeout", metavar="TIME", help="How long it may run, like 30s or 5m.")
-@click.option("--on", metavar="AGENT", help="The agent that must run it.")
 @context_option
 @pass_face
-def run(  # noqa: PLR0913 - the options of a call, all by name
+def run(
     face: Face,
+    /,
     *,
     target: str,
     arguments: tuple[str, ...],
     keywords: dict[str, str],
-    cpus: int | None,
-    gpus: int | None,
-    memory: str | None,
-    timeout: str | None,
-    on: str | None,
     target_mesh: str | None,
+    **asked: Any,
 ) -> None:
     """Run a function on the mesh and print its result.
 
     The module is looked for in the current directory too. Arguments are read as Python
     literals, or else taken as text. Without a mesh, one is started for the call.
     """
+    override(DEFAULT, **asked)  # what is wrong is said before a mesh is started for it
     function = load(target)
     positional = [literal(argument) for argument in arguments]
     named = {key: literal(value) for key, value in keywords.items()}
     with gossamer.connect(target_mesh) as mesh:
-        asked = mesh.options(cpus=cpus, gpus=gpus, memory=memory, timeout=timeout, on=on)
-        task = asked.submit(function, *positional, **named)
+        # Keywords of the function, also where they have the name of an option.
+        task = mesh.options(**asked).submit_call(function, tuple(positional), named)
         try:
             result: object = task.result()
         except MeshError:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -67,12 +68,25 @@ def test_every_key_is_read_into_si(written, tmp_path):
         preload = ["json", "os.path", "json"]
         output = 1000
         drain = "1min"
+        speed = 0.5
         [heartbeat]
         interval = 0.5
         [gpu]
         enabled = false
         [probe]
         skip = ["disk"]
+        [costs]
+        price = {"07:30" = 0.12, "00:00" = 0.04}
+        egress = 0.09
+        block = "5min"
+        [power]
+        idle = 3
+        busy = 7.5
+        carbon = 350
+        [data]
+        camera-7 = "120GiB"
+        "maps/2026" = true
+        logs = 0
     """)
     assert load(path) == AgentConfig(
         name="pi-1",
@@ -90,6 +104,14 @@ def test_every_key_is_read_into_si(written, tmp_path):
         heartbeat_s=0.5,
         gpu=False,
         probe_skip=("disk",),
+        price=((0.0, 0.04), (27_000.0, 0.12)),
+        egress=0.09,
+        block_s=300.0,
+        idle_w=3.0,
+        busy_w=7.5,
+        carbon=((0.0, 350.0),),
+        speed=0.5,
+        data={"camera-7": 120 * 2**30, "maps/2026": 0, "logs": 0},
     )
 
 
@@ -126,6 +148,31 @@ def test_every_key_is_read_into_si(written, tmp_path):
         ("[work]\npreload = ['a.class']", "work.preload", "'a.class'", "'scipy.signal'"),
         ("[work]\npreload = ['torch.nn']", "work.preload", "'torch.nn'", "does not survive a fork"),
         ("[gpu]\nenabled = 1", "gpu.enabled", "1", "true or false"),
+        ("[work]\nspeed = 0", "work.speed", "0", "from 0.01 to 100, beside a reference core"),
+        ("[work]\nspeed = nan", "work.speed", "nan", "a number from 0.01 to 100"),
+        ("[costs]\nprice = -0.1", "costs.price", "-0.1", "0 to 1000000, per slot-hour; or a table"),
+        ("[costs]\nprice = true", "costs.price", "true", "a number from 0"),
+        ("[costs]\nprice = '0.1'", "costs.price", "'0.1'", "a number from 0"),
+        ("[costs]\nprice = inf", "costs.price", "inf", "a number from 0"),
+        ("[costs]\nprice = {}", "costs.price", "{}", "a table from times of day, in UTC"),
+        ("[costs.price]\n'7:30' = 1", "costs.price.7:30", "1", '"00:00" to "23:59"'),
+        ("[costs.price]\n'24:00' = 1", "costs.price.24:00", "1", '"00:00" to "23:59"'),
+        ("[costs.price]\n'07:30' = 'x'", "costs.price.07:30", "'x'", "a number from 0"),
+        ("[costs]\negress = -1", "costs.egress", "-1", "0 to 1000000, per GiB that leaves"),
+        ("[costs]\nblock = 'inf'", "costs.block", "'inf'", "0s to 24h, such as '5min'"),
+        ("[power]\nidle = -1\nbusy = 1", "power.idle", "-1", "0 to 1000000, in watts"),
+        ("[power]\nidle = 3\nbusy = nan", "power.busy", "nan", "0 to 1000000, in watts"),
+        ("[power]\nidle = 3\nbusy = 2", "power.busy", "2.0", "power.idle, which is 3"),
+        ("[power]\nidle = 3", "power.idle", "3.0", "both power.idle and power.busy"),
+        ("[power]\nbusy = 3", "power.busy", "3.0", "both power.idle and power.busy"),
+        ("[power]\ncarbon = 3", "power.carbon", "3.0", "both power.idle and power.busy"),
+        ("[power.carbon]\n'07:30' = 1e9", "power.carbon.07:30", "1000000000.0", "0 to 10000"),
+        ("[power]\nwatts = 3", "power.watts", "3", "did you mean power."),
+        ("data = ['x']", "data", "['x']", "a section [data]"),
+        ("[data]\n'a b' = 1", "data.a b", "1", "allowed as the name of data: 1-63 letters"),
+        ("[data]\na = false", "data.a", "false", "such as '120GiB'; true or 0"),
+        ("[data]\na = '12G'", "data.a", "'12G'", "such as '120GiB'; true or 0"),
+        ("[data]\na = -1", "data.a", "-1", "such as '120GiB'; true or 0"),
         ("[probe]\nskip = ['gpus']", "probe.skip", "'gpus'", "did you mean 'gpu'?"),
         ("[probe]\nskip = 'gpu'", "probe.skip", "'gpu'", "a list of some of cpu, memory"),
         ("[work]\nsolts = 2", "work.solts", "2", "did you mean work.slots?"),
@@ -173,7 +220,7 @@ def test_flags_are_checked_as_a_file_is():
 
 
 def test_flags_can_set_whatever_a_file_can():
-    told = {each.field.removesuffix("_bytes").removesuffix("_s") for each in config.SETTINGS}
+    told = {re.sub("_(bytes|s|w)$", "", each.field) for each in config.SETTINGS}
     assert told == set(build.__kwdefaults__)
     assert {each.field for each in config.SETTINGS} == set(AgentConfig.__struct_fields__)
 
@@ -217,6 +264,9 @@ def test_the_examples_can_be_loaded(tmp_path, home, example):
     assert found.access is not None
     assert found.memory_bytes > 0
     assert found.slots > 1
+    assert found.busy_w > found.idle_w > 0
+    assert found.data
+    assert found.egress > 0
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")

@@ -15,6 +15,8 @@ from gossamer_agent.worker import frames
 from gossamer_agent.worker.page import Page
 from gossamer_mesh import subjects, wire
 from gossamer_mesh.link.memory import MemoryNetwork
+from gossamer_placement import coordinates, statistics
+from gossamer_placement.coordinates import Coordinate
 from tests.unit.agent.shop import INCARNATION, job_of
 
 
@@ -107,8 +109,8 @@ class Site:
     def control(self, message):
         self.send(subjects.control("a", "ann"), message)
 
-    def ping(self, acked=0, incarnation=INCARNATION):
-        self.control(wire.Ping(1, incarnation, acked))
+    def ping(self, acked=0, incarnation=INCARNATION, **measured):
+        self.control(wire.Ping(1, incarnation, acked, **measured))
 
     def send(self, subject, message):
         data = message if isinstance(message, bytes) else wire.encode(message)
@@ -117,6 +119,9 @@ class Site:
 
     def records(self, kind):
         return [record for out in self.outs for record in out.records if isinstance(record, kind)]
+
+    def places(self):
+        return [coordinates.from_wire(pong.coordinate) for pong in self.records(wire.Pong)]
 
     def close(self):
         self.plane.close()
@@ -263,7 +268,74 @@ def test_a_ping_is_answered_with_what_is_owed(site):
     site.attach()
     site.run(1, 2)
     site.ping()
-    assert site.records(wire.Pong) == [wire.Pong(1, 2)]
+    (pong,) = site.records(wire.Pong)
+    assert (pong.number, pong.owed) == (1, 2)
+
+
+def test_a_pong_waits_for_no_flush_and_comes_after_what_was_unsent(site):
+    site.plane._unsent["ann"] = [wire.Accepted(1, 1)]
+    site.plane._flushing = True
+    site.ping()
+    (out,) = site.outs
+    assert [type(record) for record in out.records] == [wire.Accepted, wire.Pong]
+    assert site.plane._unsent == {}
+
+
+def test_an_agent_finds_its_place_by_the_pings_of_those_who_know_theirs(site):
+    far_off = coordinates.to_wire(Coordinate((0.05, 0.0, 0.0, 0.0), 0.001, 0.1))
+    site.ping(coordinate=far_off)
+    site.ping(rtt_s=0.020)
+    site.ping(rtt_s=0.020, coordinate=(1.0, 2.0))
+    for _ in range(50):
+        site.ping(rtt_s=0.020, coordinate=far_off)
+    assert site.places()[:4] == [Coordinate()] * 4
+    there = coordinates.from_wire(far_off)
+    assert coordinates.distance(site.places()[-1], there) == pytest.approx(0.020, rel=0.2)
+    site.plane.beat()
+    site.network.run_for(0.1)
+    told = coordinates.from_wire(site.beats[-1].coordinate)
+    assert coordinates.distance(told, there) == pytest.approx(0.020, rel=0.2)
+
+
+def test_a_refusal_comes_with_the_state_that_it_is_for(site):
+    site.attach()
+    site.run(0)
+    site.run(*range(1, 102))
+    (out,) = site.outs
+    assert [(record.task, record.reason) for record in out.records] == [(101, "full")]
+    assert (out.state.free, out.state.room, out.state.queued) == (0, 0, 100)
+
+
+def test_calls_that_wait_are_given_back_through_control(site):
+    site.attach()
+    site.run(1, 2, 3)
+    site.control(wire.Return([1, 2, 9]))
+    assert site.records(wire.Refused) == [
+        wire.Refused(2, 1, "returned", "its caller wants it back")
+    ]
+    assert site.outs[-1].state.queued == 1
+
+
+def test_a_first_call_and_one_that_lacks_something_are_said_to_be_so(site):
+    far = site.attach()
+    site.run(1, 2)
+    for seq, flags in ((1, frames.COLD), (2, frames.UNFIT)):
+        far.page.start(seq)
+        far.sock.send(frames.result(seq, frames.ERROR, 0.1, b"why", flags=flags))
+        site.network.run_for(0.01)
+    assert [(done.cold, done.unfit) for done in site.records(wire.Done)] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_statistics_are_there_when_something_has_changed(site):
+    far = site.attach()
+    assert site.plane.statistics() is None
+    site.run(1)
+    site.answer(far, 1)
+    assert [seen.count for seen in statistics.decode(site.plane.statistics()).functions] == [1]
+    assert site.plane.statistics() is None
 
 
 def test_what_was_sent_is_sent_again_until_it_is_acknowledged(site):

@@ -275,7 +275,7 @@ def test_a_worker_cannot_spoil_the_sums_with_a_time_that_is_none(ran_s):
     shop.submit(1)
     shop.finish(1, ran_s=ran_s)
     shop.submit(2, 3)
-    assert shop.machine.state().queue_s == pytest.approx(0.05)
+    assert shop.machine.state().queue_s == pytest.approx(0.1)
 
 
 # -- deadlines -----------------------------------------------------------------------------------

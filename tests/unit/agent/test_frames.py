@@ -28,6 +28,7 @@ FRAMES = st.one_of(
         st.lists(BYTES, max_size=3).map(tuple),
         BYTES,
         BYTES,
+        st.sampled_from([0, frames.COLD, frames.UNFIT, frames.COLD | frames.UNFIT]),
     ),
     st.builds(frames.FunctionFrame, st.binary(min_size=16, max_size=16), BYTES),
     st.builds(frames.BindFrame, BYTES),
@@ -35,7 +36,6 @@ FRAMES = st.one_of(
 )
 MAKERS = {
     frames.CallFrame: frames.call,
-    frames.ResultFrame: frames.result,
     frames.FunctionFrame: frames.function,
     frames.BindFrame: frames.bind,
     frames.ReadyFrame: frames.ready,
@@ -43,6 +43,9 @@ MAKERS = {
 
 
 def written(frame):
+    if type(frame) is frames.ResultFrame:
+        *fields, flags = frame
+        return frames.result(*fields, flags=flags)
     return MAKERS[type(frame)](*frame)
 
 

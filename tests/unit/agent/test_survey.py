@@ -71,6 +71,13 @@ def test_a_survey_says_who_the_agent_is_and_what_the_machine_has(tmp_path):
     assert capability.decode(capability.encode(found)) == found
 
 
+def test_a_speed_that_is_told_is_not_measured_and_one_that_is_not_can_be_skipped(tmp_path):
+    bare = {"incarnation": 1, "revision": 1, "root": tmp_path}
+    assert survey(build(gpu=False, speed=0.3), **bare).speed == 0.3
+    assert survey(build(gpu=False, probe_skip=("speed",)), **bare).speed == 0.0
+    assert survey(build(gpu=False), **bare).speed > 0
+
+
 def test_broken_probes_do_not_keep_the_others_from_answering(tmp_path):
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: plenty\n")

@@ -56,8 +56,19 @@ class Scene:
     def withdraw(self, agent="a"):
         self.agent.key_value(subjects.AGENTS_BUCKET).delete(agent, lambda _: None)
 
-    def beat(self, agent="a", incarnation=1, revision=1, seq=1, interval_s=10.0, subject=None):
-        beat = wire.Heartbeat(agent, "here", incarnation, revision, interval_s, state(seq))
+    def beat(
+        self,
+        agent="a",
+        incarnation=1,
+        revision=1,
+        seq=1,
+        interval_s=10.0,
+        subject=None,
+        coordinate=(),
+    ):
+        beat = wire.Heartbeat(
+            agent, "here", incarnation, revision, interval_s, state(seq), coordinate
+        )
         self.agent.publish(subject or subjects.heartbeat("here", agent), wire.encode(beat))
 
 
@@ -318,3 +329,18 @@ def test_a_thousand_agents_and_their_deaths(scene):
 
 def test_events_are_values():
     assert msgspec.structs.replace(JOINED, site="there") != JOINED
+
+
+# -- where they are ------------------------------------------------------------------------------
+
+
+def test_an_agent_that_moves_is_listed_where_it_is_now(scene):
+    scene.put()
+    scene.beat(coordinate=(1.0, 2.0, 3.0, 0.5))
+    scene.news()
+    scene.beat(seq=2, coordinate=(2.0, 2.0, 3.0, 0.5))
+    scene.news()
+    assert scene.directory.listed["a"].coordinate == (2.0, 2.0, 3.0, 0.5)
+    scene.beat(seq=3)
+    scene.news()
+    assert scene.directory.listed["a"].coordinate == (2.0, 2.0, 3.0, 0.5)

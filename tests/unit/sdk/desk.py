@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 from gossamer.effects import Effect, Ended, Running, SendControl, SendRun
+from gossamer.hedging import FIRST_NUMBER
 from gossamer.keeper import Keeper
 from gossamer.work import Job, Work, new_work
 from gossamer_mesh import wire
@@ -92,6 +93,16 @@ class Desk:
         """The agent answers the last ping."""
         self.hear(wire.Pong(self.pings(agent)[-1].number, 0), agent=agent)
 
+    def teach(self, run_s: float, count: int = 6, agent: str = "a", **fields: Any) -> None:
+        """Let so many calls end on the only agent that is there, one after the other."""
+        job = fields.pop("job", None)
+        payload = fields.pop("payload", b"x")
+        for _ in range(count):
+            (work,) = self.submit(job=job, payload=payload)
+            self.now += run_s
+            self.hear(done(work, ran_s=run_s, **fields), agent=agent)
+            self.keeper.reflect()
+
     def unheard(self, message: SendRun | SendControl) -> None:
         self.perform(self.keeper.unheard(message.agent, message.number, self.now))
 
@@ -141,6 +152,23 @@ class Desk:
             if run.agent == agent
             for call in run.run.calls
         ]
+
+    def backups(self) -> list[tuple[str, wire.Call]]:
+        """(agent, call) of every backup that was sent, as it was sent first."""
+        found: dict[int, tuple[str, wire.Call]] = {}
+        for run in self.runs:
+            for call in run.run.calls:
+                if call.task >= FIRST_NUMBER:
+                    found.setdefault(call.task, (run.agent, call))
+        return list(found.values())
+
+    def leftovers(self) -> list[object]:
+        """Whatever the keeper holds though every task has ended."""
+        keeper = self.keeper
+        hedges = keeper._hedges
+        held = [keeper._works, hedges._watched, hedges._backups, hedges._originals]
+        held += [peer.owed for peer in keeper._peers.values()]
+        return [*(each for each in held if each), *keeper._backlog]
 
     def said(self, kind: type, agent: str = "a") -> list[Any]:
         return [c.message for c in self.controls if c.agent == agent and type(c.message) is kind]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gossamer.backlog import Backlog
+from gossamer.backlog import Backlog, Line
 from gossamer.work import Job, Work, new_work
 from tests.unit.sdk.desk import a_job
 
@@ -58,8 +58,44 @@ def test_an_empty_line_does_not_stay() -> None:
     assert not backlog
 
 
-def test_a_line_can_be_dropped_whole() -> None:
-    jobs = [a_job(name) for name in "ab"]
-    backlog, works = waiting(*jobs)
-    assert [*backlog.drop(backlog.line(jobs[0]))] == works[:2]
-    assert [line.job.name for line in backlog] == ["b"]
+def sized(line: Line, *sizes: int) -> None:
+    for size in sizes:
+        number = 1 + len(line.works) + 100 * len(sizes)
+        line.works[number] = new_work(number, line.job, bytes(size), (), 0, 0.0)
+
+
+def sizes_of(line: Line, numbers: list[int]) -> list[int]:
+    return [len(line.works[number].payload) for number in numbers]
+
+
+def test_the_largest_are_named_first_and_no_more_than_asked_for() -> None:
+    line = Line(a_job())
+    sized(line, 3, 1, 5, 2)
+    assert sizes_of(line, line.largest_first(3)) == [5, 3, 2]
+    assert [len(line.pop().payload) for _ in range(4)] == [5, 3, 2, 1]
+
+
+def test_what_comes_later_is_sorted_in() -> None:
+    line = Line(a_job())
+    sized(line, 3, 1)
+    line.largest_first(9)
+    sized(line, 4, 2, 6)
+    assert sizes_of(line, line.largest_first(9)) == [6, 4, 3, 2, 1]
+
+
+def test_what_is_as_large_stays_in_the_order_of_its_coming() -> None:
+    line = Line(a_job())
+    sized(line, 2, 2, 2)
+    came = list(line.works)
+    assert line.largest_first(9) == came
+
+
+def test_each_waiting_call_is_named_once_whatever_has_come_back() -> None:
+    job = a_job()
+    backlog = Backlog()
+    line = backlog.line(job)
+    sized(line, 3, 1, 2)
+    numbers = line.largest_first(9)
+    back = [line.works.pop(number) for number in (numbers[2], numbers[0])]
+    backlog.put_back(back)
+    assert sorted(line.largest_first(9)) == sorted(numbers)

@@ -7,7 +7,18 @@ import pytest
 
 from gossamer.cli import main
 
-COMMANDS = ("up", "down", "status", "agent", "agents", "run", "logs", "context", "version")
+COMMANDS = (
+    "up",
+    "down",
+    "status",
+    "agent",
+    "agents",
+    "run",
+    "explain",
+    "logs",
+    "context",
+    "version",
+)
 LEAVES = (
     *((name,) for name in COMMANDS if name not in {"agent", "context"}),
     ("agent", "start"),

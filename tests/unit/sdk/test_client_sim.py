@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from gossamer.hints import fastest
 from gossamer.task import Task
 from gossamer_mesh.errors import (
     LinkClosedError,
     NoAgentError,
+    TaskExpiredError,
     TaskLostError,
     TaskTimeoutError,
     WorkerCrashedError,
@@ -314,6 +316,96 @@ def test_cancelling_a_burst_ends_it_everywhere(sim: SimMesh) -> None:
     sim.network.run_for(2.0)
     assert {task.state for task in tasks} == {"cancelled"}
     assert not sim.client._keeper.unended
+
+
+# -- late, dear, far -----------------------------------------------------------------------------
+
+
+def taught(sim: SimMesh, seconds: float, count: int = 8) -> None:
+    for number in range(count):
+        sim.settle(sim.mesh.submit(nap, seconds, number))
+
+
+def test_a_hedged_call_on_an_agent_that_falls_silent_is_done_by_another(sim: SimMesh) -> None:
+    taught(sim, 0.1)
+    task = sim.mesh.options(hedge=True).submit(nap, 0.3, "x")
+    sim.network.run_for(0.1)
+    (victim,) = {name for name, _ in sim.executed[8:]}
+    (other,) = {"a", "b"} - {victim}
+    sim.network.partition([victim], ["client", other])
+    # Long before the lease of the silent one has run out.
+    assert sim.settle(task) < 3.0
+    assert task.result(0) == "x"
+    assert task.agent == other
+    sim.network.heal()
+    sim.network.run_for(5.0)
+    assert task.result(0) == "x"
+    assert not sim.client._keeper.unended
+
+
+def test_many_hedged_calls_have_one_result_each_and_leave_nothing(sims: list[SimMesh]) -> None:
+    sim = ready(sims, SimMesh(3, loss=0.05, duplication=0.1))
+    taught(sim, 0.02)
+    hedged = sim.mesh.options(hedge=True)
+    tasks = [hedged.submit(nap, 3.0 if at % 20 == 0 else 0.02, at) for at in range(100)]
+    sim.settle(*tasks, within_s=300.0)
+    assert results(tasks) == list(range(100))
+    assert sim.network.settle(lambda: not sim.client._keeper.unended, 60.0)
+
+
+def test_a_hedged_call_that_is_cancelled_is_killed_everywhere(sim: SimMesh) -> None:
+    taught(sim, 0.1)
+    task = sim.mesh.options(hedge=True).submit(nap, 100.0, "x")
+    sim.network.run_for(5.0)
+    assert len(sim.executed) == 10
+    assert task.cancel()
+    sim.network.run_for(1.0)
+    assert task.state == "cancelled"
+    assert not sim.client._keeper.unended
+
+
+def test_calls_move_to_an_agent_that_joins_and_run_once(sims: list[SimMesh]) -> None:
+    sim = ready(sims, SimMesh(), "a")
+    taught(sim, 0.5)
+    tasks = [sim.mesh.options(retries=0).submit(nap, 2.0, number) for number in range(8)]
+    sim.network.run_for(0.5)
+    sim.start("b")
+    sim.settle(*tasks)
+    assert results(tasks) == list(range(8))
+    assert len(sim.executed) == 16
+    assert {task.agent for task in tasks} == {"a", "b"}
+    assert not sim.client._keeper.unended
+
+
+def test_a_call_that_waits_beyond_its_deadline_expires(sim: SimMesh) -> None:
+    running = [sim.mesh.submit(nap, 50.0, number) for number in range(4)]
+    sim.network.run_for(0.5)
+    task = sim.mesh.options(place=fastest(within="2s")).submit(nap, 0.01, "x")
+    assert sim.settle(task) < 2.5
+    with pytest.raises(TaskExpiredError):
+        task.result(0)
+    assert not any(each.done() for each in running)
+
+
+def test_a_deadline_that_nobody_can_keep_fails_at_once(sim: SimMesh) -> None:
+    taught(sim, 2.0)
+    task = sim.mesh.options(place=fastest(within="100ms")).submit(nap, 2.0, "x")
+    assert sim.settle(task) < 0.5
+    with pytest.raises(NoAgentError, match="the best is"):
+        task.result(0)
+
+
+def test_with_wait_a_call_waits_for_the_agent_that_can(sim: SimMesh) -> None:
+    hopeless = sim.mesh.options(on="c").submit(nap, 0.0, 1)
+    assert sim.settle(hopeless) < 5.0
+    with pytest.raises(NoAgentError):
+        hopeless.result(0)
+    task = sim.mesh.options(on="c", wait="1m").submit(nap, 0.0, 1)
+    sim.network.run_for(30.0)
+    assert not task.done()
+    sim.start("c")
+    sim.settle(task)
+    assert task.agent == "c"
 
 
 # -- the end -------------------------------------------------------------------------------------

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from gossamer.function import DEFAULT, Options, function, job_for, options_of, override
+from gossamer.function import JOBS_KEPT, function, job_for, options_of, own_names
+from gossamer.hints import cheapest
+from gossamer.options import DEFAULT, NAMES, Options, override
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.functions import PYTHON
+from gossamer_placement.model import Hint
 
 
 def test_a_function_is_returned_unchanged() -> None:
@@ -33,6 +36,15 @@ def test_what_was_said_is_known_of_the_function() -> None:
         orphans="finish",
         on="pi-3",
         labels={"site": "lab", "arm": "left"},
+        arch="arm64",
+        scheduler="slurm",
+        runtime="podman",
+        data="camera-7",
+        where=" gpu.memory >= 16GiB ",
+        place="nearest",
+        wait="5m",
+        idempotent=True,
+        hedge=False,
     )
     def f() -> None: ...
 
@@ -45,6 +57,14 @@ def test_what_was_said_is_known_of_the_function() -> None:
         orphans="finish",
         agent="pi-3",
         labels=(("arm", "left"), ("site", "lab")),
+        arch="arm64",
+        scheduler="slurm",
+        runtime="podman",
+        data="camera-7",
+        where="gpu.memory >= 16GiB",
+        hint=Hint(objective="nearest"),
+        wait_s=300.0,
+        idempotent=True,
     )
 
 
@@ -82,11 +102,94 @@ def test_only_what_is_given_is_changed() -> None:
         ({"on": 7}, "on=7"),
         ({"labels": {"rack": 3}}, "rack"),
         ({"labels": {3: "rack"}}, "rack"),
+        ({"labels": "rack=3"}, "labels='rack=3': give a mapping"),
+        ({"memory": -1}, "memory=-1"),
+        ({"wait": "-5m"}, "wait='-5m'"),
+        ({"wait": "soon"}, "wait='soon': 'soon' is not a duration"),
+        ({"on": "=lab"}, "on='=lab': before '=' stands the name of a label"),
+        ({"arch": 64}, "arch=64"),
+        ({"scheduler": ["slurm"]}, "scheduler=.'slurm'.: give a name"),
+        ({"runtime": True}, "runtime=True"),
+        ({"data": 7}, "data=7"),
+        ({"where": 7}, "where=7: give an expression"),
+        ({"where": "gpu.memori > 1"}, "gpu.memory"),
+        ({"where": "site =="}, "column"),
+        ({"place": "nearst"}, "did you mean 'nearest'"),
+        ({"hedge": 1}, "hedge=1: give True or False"),
+        ({"idempotent": "yes"}, "idempotent='yes'"),
+        ({"hedge": True, "idempotent": False}, "hedge=True with idempotent=False"),
+        ({"hedge": True, "retries": 0}, "hedge=True with retries=0"),
+        ({"hedge": True, "retries": 0, "idempotent": True}, "hedge=True with retries=0"),
     ],
 )
 def test_what_is_out_of_bounds_is_named(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         function(**wrong)
+
+
+def test_what_is_no_option_is_answered_with_the_nearest_that_is() -> None:
+    with pytest.raises(TypeError, match=r"'gpu' is no option \(did you mean 'gpus'\?\)"):
+        function(gpu=1)  # type: ignore[call-arg]  what is tested
+    with pytest.raises(TypeError, match="'xyz' is no option: there are arch, cpus, "):
+        override(DEFAULT, xyz=1)  # type: ignore[call-arg]  what is tested
+
+
+def test_what_is_empty_takes_back_what_was_said() -> None:
+    said = override(DEFAULT, on="a", where="cpu.cores > 1", arch="arm64", wait=3, labels={"a": "b"})
+    assert override(said, on="", where="", arch="", wait=0, labels={}) == DEFAULT
+    assert override(said, **dict.fromkeys(NAMES)) is said
+
+
+def test_on_names_an_agent_or_a_label_and_never_both() -> None:
+    named = override(DEFAULT, on="pi-3")
+    labelled = override(named, on="room=lab-2")
+    assert (labelled.agent, labelled.pin) == ("", (("room", "lab-2"),))
+    assert override(labelled, on="pi-3") == named
+
+
+def test_the_label_that_on_names_is_asked_for_besides_the_others() -> None:
+    def f() -> None: ...
+
+    given = override(DEFAULT, labels={"room": "lab-2", "arm": "left"}, on="site=roof")
+    labels = (("arm", "left"), ("room", "lab-2"), ("site", "roof"))
+    assert job_for(f, given).demand.labels == labels
+    same = override(given, on="room=lab-2")
+    assert job_for(f, same).demand.labels == labels[:2]
+
+
+def test_what_may_be_retried_may_run_twice_unless_it_is_said() -> None:
+    def f() -> None: ...
+
+    assert job_for(f, DEFAULT).idempotent
+    assert not job_for(f, override(DEFAULT, retries=0)).idempotent
+    assert job_for(f, override(DEFAULT, retries=0, idempotent=True)).idempotent
+    assert not job_for(f, override(DEFAULT, idempotent=False)).idempotent
+    assert job_for(f, override(DEFAULT, hedge=True)).hedge
+
+
+def test_a_job_carries_what_its_caller_prefers() -> None:
+    def f() -> None: ...
+
+    job = job_for(f, override(DEFAULT, place=cheapest(budget=0.5), wait="2s", where="slots > 1"))
+    assert (job.hint, job.wait_s) == (Hint(objective="cheapest", budget=0.5), 2.0)
+    assert job.demand.where == "slots > 1"
+
+
+def test_jobs_are_remembered_for_so_many_sets_of_options_only() -> None:
+    def f() -> None: ...
+
+    first = job_for(f, DEFAULT)
+    for number in range(1, JOBS_KEPT + 1):
+        job_for(f, override(DEFAULT, wait=number))
+    assert job_for(f, DEFAULT) is not first
+
+
+def test_the_names_of_options_that_a_function_has_are_its_own() -> None:
+    def f(data: int, /, where: int, *on: int, gpus: int = 0, x: int = 0, **hedge: int) -> None: ...
+
+    assert own_names(f) == {"where", "gpus"}
+    assert own_names(f) is own_names(f)
+    assert own_names(functools.partial(f, 1, where=2)) == {"where", "gpus"}
 
 
 def test_a_job_carries_the_demand_of_its_function() -> None:

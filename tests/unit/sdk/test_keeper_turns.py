@@ -21,7 +21,7 @@ def desk() -> Desk:
 def room_for(desk: Desk, *ended: int) -> None:
     """The agent ends these tasks, and has room for as many."""
     records = [wire.Done(task, 1, "ok", ran_s=10.0) for task in ended]
-    desk.hear(*records, slots=1, room=4)
+    desk.hear(*records, slots=1, room=len(ended))
 
 
 def test_no_more_is_placed_than_the_agent_has_room_for(desk: Desk) -> None:

@@ -1,0 +1,67 @@
+"""The agent's capability document over time: what was surveyed once, and what changes. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gossamer_agent.tables import next_change_s, value_at
+from gossamer_mesh.capability import Capabilities, Power, Price
+
+if TYPE_CHECKING:
+    from gossamer_agent.config import AgentConfig
+
+
+class Document:
+    """Makes the revisions of one incarnation's document; `current` is the newest.
+
+    `seconds_of_day` is the agent's own time of day, in UTC, here and below.
+    """
+
+    def __init__(self, surveyed: Capabilities, config: AgentConfig, seconds_of_day: float) -> None:
+        self._config = config
+        self.current = msgspec.structs.replace(
+            surveyed,
+            price=_price(config, seconds_of_day),
+            power=_power(config, seconds_of_day),
+            data=dict(config.data),
+        )
+
+    def renewed(self, seconds_of_day: float, statistics: bytes | None) -> bool:
+        """Make the next revision if anything has changed; tell whether it has.
+
+        `statistics`: what is to be published of functions, None if that has not changed.
+        """
+        before = self.current
+        after = msgspec.structs.replace(
+            before,
+            price=_price(self._config, seconds_of_day),
+            power=_power(self._config, seconds_of_day),
+            statistics=before.statistics if statistics is None else statistics,
+        )
+        if after == before:
+            return False
+        self.current = msgspec.structs.replace(after, revision=before.revision + 1)
+        return True
+
+    def next_change_s(self, seconds_of_day: float) -> float:
+        """Return in how many seconds a time table has its next entry; infinity: never."""
+        config = self._config
+        return min(
+            next_change_s(config.price, seconds_of_day),
+            next_change_s(config.carbon, seconds_of_day),
+        )
+
+
+def _price(config: AgentConfig, seconds_of_day: float) -> Price | None:
+    per_slot_hour = value_at(config.price, seconds_of_day)
+    if per_slot_hour is None and not config.egress and not config.block_s:
+        return None
+    return Price(per_slot_hour or 0.0, config.egress, config.block_s)
+
+
+def _power(config: AgentConfig, seconds_of_day: float) -> Power | None:
+    if config.idle_w is None or config.busy_w is None:
+        return None
+    return Power(config.idle_w, config.busy_w, value_at(config.carbon, seconds_of_day))

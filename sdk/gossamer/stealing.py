@@ -1,0 +1,115 @@
+"""Calls that wait at a busy agent while another one idles: asked back, to be placed anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gossamer.hedging import FIRST_NUMBER
+from gossamer_mesh.task import State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from gossamer.peer import Peer
+    from gossamer.work import Work
+    from gossamer_placement.candidate import Candidate
+    from gossamer_placement.fleet import Fleet
+
+LEAST_S: Final = 0.2
+"""Not for less: asking back and sending again takes time, too."""
+
+GAIN: Final = 1.2
+AGAIN_S: Final = 2.0
+ELSEWHERE: Final = frozenset({"fastest", "spread"})
+"""Who prefers something else than speed would rather wait where it waits."""
+
+_WAITING: Final = frozenset({State.PLACED, State.ACCEPTED})
+
+
+def to_return(peers: Collection[Peer], fleet: Fleet, now: float) -> dict[str, list[int]]:
+    """Return agent → tasks that would end sooner on an agent that has nothing to do."""
+    found: dict[str, list[int]] = {}
+    idle = {candidate.name: candidate.free for candidate in fleet if _is_idle(candidate)}
+    if idle:
+        _reserve(idle, peers, now)
+    if not idle:
+        return found
+    for peer in peers:
+        candidate = peer.candidate
+        if len(peer.owed) <= candidate.slots:
+            continue
+        waiting = [work for work in peer.owed.values() if _may_go(work, now)]
+        # The last one waits longest, and those before it as much less as they are before it.
+        for place in range(len(waiting), 0, -1):
+            work = waiting[place - 1]
+            other = _better(work, place, candidate, idle, fleet)
+            if other is None:
+                break
+            idle[other] -= work.job.demand.cpus
+            if idle[other] < work.job.demand.cpus:
+                del idle[other]
+            work.asked_back_at = now
+            found.setdefault(peer.agent, []).append(work.number)
+    return found
+
+
+def _reserve(idle: dict[str, int], peers: Collection[Peer], now: float) -> None:
+    """Take out what is meant for calls that are on their way back."""
+    asked = sum(
+        work.job.demand.cpus
+        for peer in peers
+        if len(peer.owed) > peer.candidate.slots
+        for work in peer.owed.values()
+        if work.state in _WAITING and now - work.asked_back_at < AGAIN_S
+    )
+    for name, free in list(idle.items()):
+        taken = min(free, asked)
+        asked -= taken
+        idle[name] -= taken
+        if not idle[name]:
+            del idle[name]
+
+
+def _is_idle(candidate: Candidate) -> bool:
+    return (
+        candidate.outstanding == 0
+        and candidate.free > 0
+        and candidate.queued == 0
+        and not (candidate.suspect or candidate.full or candidate.state.draining)
+    )
+
+
+def _may_go(work: Work, now: float) -> bool:
+    return (
+        work.state in _WAITING
+        and not work.cancelled
+        # A backup given back is none any more.
+        and work.number < FIRST_NUMBER
+        and work.job.hint.objective in ELSEWHERE
+        and now - work.placed_at >= LEAST_S
+        and now - work.asked_back_at >= AGAIN_S
+    )
+
+
+def _better(
+    work: Work, place: int, at: Candidate, idle: dict[str, int], fleet: Fleet
+) -> str | None:
+    """Return the idle agent where a call that is the `place`-th in line would end first."""
+    job = work.job
+    times = fleet.estimates.runtimes.of(job.function)
+    if times.count == 0:
+        return None
+    items = work.items or 1
+    size = work.size // items
+    run_s = times.run_s(at.hardware, at.name, size, items)
+    ends_s = run_s * (1 + place * job.demand.cpus / at.slots)
+    feasible = fleet.feasible(job.demand)
+    best: str | None = None
+    for name, free in idle.items():
+        other = fleet.get(name)
+        if other is None or other not in feasible or free < job.demand.cpus:
+            continue
+        there_s = times.run_s(other.hardware, name, size, items) + other.rtt_s + at.rtt_s
+        if there_s * GAIN + LEAST_S < ends_s:
+            best, ends_s = name, (there_s * GAIN + LEAST_S)
+    return best

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from gossamer_agent.config import build
+from gossamer_agent.document import Document
+from gossamer_mesh import capability
+from gossamer_mesh.capability import Capabilities, Power, Price
+
+HOUR_S = 3600.0
+FOUND = Capabilities(
+    agent="a", site="s", incarnation=7, revision=1, host="h", slots=2, python="3.11", speed=0.8
+)
+
+
+def document_of(at_s=0.0, **told):
+    return Document(FOUND, build(name="a", slots=2, **told), at_s)
+
+
+def test_what_is_told_stands_beside_what_was_found():
+    document = document_of(
+        price=0.12, egress=0.09, block="5min", idle=3, busy=7, carbon=350, data={"camera-7": True}
+    ).current
+    assert document.price == Price(0.12, 0.09, 300.0)
+    assert document.power == Power(3.0, 7.0, 350.0)
+    assert document.data == {"camera-7": 0}
+    assert (document.revision, document.speed) == (1, 0.8)
+    assert capability.decode(capability.encode(document)) == document
+
+
+def test_what_is_not_told_is_not_said():
+    assert document_of().current == FOUND
+    assert document_of(egress=0.09).current.price == Price(0.0, 0.09)
+    assert document_of(idle=3, busy=7).current.power == Power(3.0, 7.0, None)
+
+
+def test_a_table_that_comes_to_its_next_entry_makes_a_revision():
+    document = document_of(
+        6 * HOUR_S,
+        price={"00:00": 0.04, "07:30": 0.12},
+        idle=3,
+        busy=7,
+        carbon={"00:00": 210, "09:00": 380},
+    )
+    assert document.current.price == Price(0.04)
+    assert document.next_change_s(6 * HOUR_S) == 1.5 * HOUR_S
+    assert not document.renewed(7 * HOUR_S, None)
+    assert document.renewed(8 * HOUR_S, None)
+    assert (document.current.price, document.current.revision) == (Price(0.12), 2)
+    assert document.next_change_s(8 * HOUR_S) == HOUR_S
+    assert document.renewed(9 * HOUR_S, None)
+    assert (document.current.power, document.current.revision) == (Power(3.0, 7.0, 380.0), 3)
+
+
+def test_without_tables_nothing_is_due():
+    assert document_of(price=0.1, idle=3, busy=7, carbon=350).next_change_s(5.0) == math.inf
+
+
+@pytest.mark.parametrize("statistics", [None, b""])
+def test_statistics_that_have_not_changed_make_no_revision_and_are_kept(statistics):
+    document = document_of()
+    assert document.renewed(0.0, b"statistics")
+    assert (document.current.statistics, document.current.revision) == (b"statistics", 2)
+    assert not document.renewed(0.0, b"statistics")
+    assert document.renewed(0.0, statistics) == (statistics is not None)

@@ -1,0 +1,240 @@
+"""Who gets a call."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+import pytest
+
+from gossamer_mesh.capability import Price
+from gossamer_placement.choice import BURST, EXPLORE_MOST, SAMPLE, SECOND_LOOK
+from gossamer_placement.estimates import EXPLORE
+from gossamer_placement.fleet import Fleet
+from gossamer_placement.model import OBJECTIVES, Decision, Demand, Hint, Request
+from tests.unit.placement.test_candidate import chance, document, fleet_of, of, state
+
+
+def choose(fleet: Fleet, hint: Hint | None = None, seed: int = 1, **fields: Any) -> list[Decision]:
+    given: dict[str, Any] = {"explore": False, **fields}
+    request = Request(function=b"f", **given)
+    placed = fleet.place(Demand(), hint or Hint(), request, chance(seed))
+    return [decision for decision, count in placed for _ in range(count)]
+
+
+def one(fleet: Fleet, hint: Hint | None = None, seed: int = 1, **fields: Any) -> str:
+    decisions = choose(fleet, hint, seed, **fields)
+    return decisions[0].agent if decisions else ""
+
+
+def learn(fleet: Fleet, agent: str, run_s: float, count: int = 50) -> None:
+    times = fleet.estimates.runtimes.of(b"f")
+    for _ in range(count):
+        times.learn(of(fleet, agent).hardware, agent, run_s)
+
+
+def a_continuum() -> Fleet:
+    """Near and slow, cheap and far, quick and dear."""
+    fleet = Fleet()
+    fleet.put(document("near", site="field", speed=0.5, price=Price(36.0)), state())
+    fleet.put(document("cheap", site="lab", speed=1.0), state())
+    fleet.put(document("quick", site="cloud", speed=10.0, price=Price(3600.0)), state())
+    for name, rtt_s in (("near", 0.001), ("cheap", 0.05), ("quick", 0.1)):
+        fleet.measured(name, rtt_s)
+    learn(fleet, "cheap", 2.0)
+    return fleet
+
+
+@pytest.mark.parametrize(
+    ("hint", "agent"),
+    [
+        (Hint(objective="nearest"), "near"),
+        (Hint(objective="fastest"), "quick"),
+        (Hint(objective="cheapest"), "cheap"),
+        (Hint(objective="fastest", budget=0.1), "cheap"),
+        (Hint(objective="cheapest", deadline_s=1.0), "quick"),
+        (Hint(objective="nearest", deadline_s=1.0), "quick"),
+        (Hint(objective="cheapest", deadline_s=0.001), "quick"),
+    ],
+)
+def test_each_objective_and_constraint_sends_it_elsewhere(hint: Hint, agent: str) -> None:
+    for seed in range(10):
+        assert one(a_continuum(), hint, seed) == agent
+
+
+def test_the_next_call_goes_on_where_the_first_would_be_waited_for() -> None:
+    fleet = a_continuum()
+    for seed in range(2):
+        assert one(fleet, Hint(objective="spread"), seed) in {"near", "cheap", "quick"}
+    assert len({one(fleet, Hint(objective="spread"), seed) for seed in range(4)}) == 3
+
+
+def test_equal_agents_take_turns() -> None:
+    shares = collections.Counter(one(fleet_of(4), seed=seed) for seed in range(2000))
+    assert all(400 < shares[f"a{number}"] < 600 for number in range(4))
+
+
+def test_a_call_goes_where_it_need_not_wait() -> None:
+    fleet = fleet_of(3)
+    fleet.report("a0", state(seq=2, free=0, queued=10, queue_s=3.0), 0.0)
+    fleet.report("a2", state(seq=2, free=0, queue_s=0.5), 0.0)
+    assert one(fleet) == "a1"
+
+
+def test_what_follows_one_call_counts_its_predecessors() -> None:
+    fleet = fleet_of(4)
+    for candidate in fleet:
+        learn(fleet, candidate.name, 1.0)
+    shares = collections.Counter(each.agent for each in choose(fleet, count=8, remaining=8))
+    assert shares == {f"a{number}": 2 for number in range(4)}
+
+
+def test_as_many_as_are_asked_for_and_no_more() -> None:
+    for count in (0, 1, 5, BURST - 1, BURST, 40):
+        assert len(choose(fleet_of(20), count=count, remaining=count)) == count
+
+
+def test_where_all_have_enough_of_ours_it_waits() -> None:
+    fleet = fleet_of(2)
+    for candidate in fleet:
+        learn(fleet, candidate.name, 60.0)
+    assert len(choose(fleet, count=BURST - 1)) == 2 * 2 * 2
+    assert choose(fleet) == []
+    of(fleet, "a0").outstanding -= 1
+    fleet.report("a0", state(seq=2, free=0, queue_s=0.0), now=1e6)
+    assert one(fleet, now=1e6) == "a0"
+
+
+def test_who_is_to_be_avoided_is_avoided() -> None:
+    fleet = fleet_of(2)
+    assert {one(fleet, avoid="a0", seed=seed) for seed in range(4)} == {"a1"}
+    fleet.remove("a1")
+    assert choose(fleet, avoid="a0") == []
+
+
+def test_a_function_that_failed_somewhere_is_tried_there_again_later() -> None:
+    fleet = fleet_of(2)
+    fleet.estimates.failures.failed(b"f", "a0", 0.0)
+    assert {one(fleet, seed=seed, now=1.0) for seed in range(3)} == {"a1"}
+    of(fleet, "a1").suspect = True
+    assert one(fleet, now=1.0) == ""
+    assert one(fleet, now=100.0) == "a0"
+
+
+@pytest.mark.parametrize("why", ["suspect", "full", "draining", "room"])
+def test_some_are_given_nothing(why: str) -> None:
+    fleet = fleet_of(2)
+    candidate = of(fleet, "a0")
+    match why:
+        case "draining":
+            candidate.report(state(draining=True), 0.0)
+        case "room":
+            candidate.report(state(room=0), 0.0)
+        case _:
+            setattr(candidate, why, True)
+    assert {each.agent for each in choose(fleet, count=4)} == {"a1"}
+    of(fleet, "a1").suspect = True
+    assert choose(fleet) == []
+
+
+def test_a_choice_looks_at_a_few_however_many_there_are() -> None:
+    (decision,) = choose(fleet_of(2000))
+    assert decision.feasible == 2000
+    assert len(decision.sampled) <= SAMPLE
+    assert len(decision.considered) == 3
+    assert decision.considered[0].agent == decision.agent
+
+
+def tries(fleet: Fleet, hint: Hint | None = None) -> int:
+    for count in range(1, 1000):
+        if one(fleet, hint, seed=count):
+            return count
+    raise AssertionError
+
+
+def test_the_last_agent_with_room_is_found_in_a_bounded_number_of_choices() -> None:
+    fleet = fleet_of(1000)
+    for candidate in fleet:
+        candidate.suspect = candidate.name != "a777"
+    assert tries(fleet) <= 1000 // SECOND_LOOK + 1
+
+
+def test_the_only_one_within_the_budget_is_found_in_a_bounded_number_of_choices() -> None:
+    fleet = fleet_of(1000, price=Price(3600.0))
+    fleet.put(document("free", site="far"), state())
+    assert tries(fleet, Hint(budget=0.0)) <= 1001 // SECOND_LOOK + 1
+
+
+# -- exploration ---------------------------------------------------------------------------------
+
+
+def unsettled() -> Fleet:
+    fleet = Fleet()
+    fleet.put(document("known"), state(64, room=10**6))
+    fleet.put(document("new", speed=0.6), state(64, room=10**6))
+    learn(fleet, "known", 0.1)
+    return fleet
+
+
+def explore(fleet: Fleet, hint: Hint | None = None, **fields: Any) -> list[Decision]:
+    decisions: list[Decision] = []
+    for seed in range(300):
+        decisions += choose(fleet, hint, seed, **{"explore": True, "now": float(seed), **fields})
+        for candidate in fleet:
+            candidate.outstanding = 0
+            candidate.report(state(64, room=10**6), seed + 0.5)
+    assert len(decisions) == 300
+    return decisions
+
+
+def test_what_is_not_known_is_tried_within_a_budget() -> None:
+    fleet = unsettled()
+    fleet.estimates.worked_s = 20.0
+    explored = [each for each in explore(fleet) if each.explored]
+    assert explored
+    estimates = fleet.estimates
+    assert 0.0 < estimates.explored_s <= EXPLORE * estimates.worked_s
+    spent_s = 0.0
+    for decision in explored:
+        etas = {term.agent: term.eta_s for term in decision.sampled}
+        assert decision.agent == "new"
+        assert etas["new"] <= EXPLORE_MOST * min(etas.values())
+        spent_s += max(0.0, etas["new"] - etas["known"])
+    assert estimates.explored_s == pytest.approx(spent_s)
+
+
+def test_nothing_is_tried_before_any_work_is_done() -> None:
+    assert not choose(unsettled(), explore=True)[0].explored
+
+
+@pytest.mark.parametrize(
+    ("hint", "fields"),
+    [
+        (Hint(), {"explore": False}),
+        (Hint(deadline_s=60.0), {}),
+        *((Hint(objective=each), {}) for each in OBJECTIVES if each != "fastest"),
+    ],
+)
+def test_who_must_not_explore_does_not(hint: Hint, fields: dict[str, Any]) -> None:
+    fleet = unsettled()
+    fleet.estimates.worked_s = 1e6
+    assert not any(each.explored for each in explore(fleet, hint, **fields))
+    assert fleet.estimates.explored_s == 0.0
+
+
+def test_what_was_not_placed_was_not_explored() -> None:
+    fleet = unsettled()
+    fleet.estimates.worked_s = 1e6
+    of(fleet, "new").outstanding = 10**6
+    for seed in range(200):
+        choose(fleet, seed=seed, explore=True)
+        of(fleet, "known").outstanding = 0
+        of(fleet, "known").report(state(64, room=10**6), seed + 0.5)
+    assert fleet.estimates.explored_s == 0.0
+
+
+def test_nobody_far_worse_than_the_best_is_tried() -> None:
+    fleet = unsettled()
+    fleet.measured("new", 5.0)
+    fleet.estimates.worked_s = 1e9
+    assert not any(each.explored for each in explore(fleet))

@@ -1,0 +1,357 @@
+"""Late calls and their backups: the first outcome counts, and whatever dies leaves nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossamer.hedging import SHARE
+from gossamer.work import Work
+from gossamer_mesh import wire
+from gossamer_mesh.errors import TaskLostError
+from gossamer_mesh.task import State
+from gossamer_placement.model import Hint
+from tests.unit.sdk.desk import Desk, a_job, done, refused
+
+BOTH = ("a", "b")
+HEDGED = a_job(hedge=True)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """A call takes a tenth of a second on `a`; `b` has come later."""
+    desk = Desk()
+    desk.join()
+    desk.teach(0.1)
+    return desk
+
+
+def late_on_a(desk: Desk, **fields: object) -> tuple[Work, wire.Call]:
+    """A call that runs on `a` for far too long, and its backup on `b`."""
+    (work,) = desk.submit(job=a_job(hedge=True, **fields))
+    desk.hear(wire.Started(work.number, work.attempt))
+    desk.join("b")
+    desk.wait(1.0, answering=BOTH)
+    ((agent, call),) = desk.backups()
+    assert (work.agent, agent) == ("a", "b")
+    return work, call
+
+
+def outcome(call: wire.Call, status: wire.Status = "ok") -> wire.Done:
+    return wire.Done(call.task, call.attempt, status, b"backup")
+
+
+def cancelled_at(desk: Desk, agent: str) -> list[int]:
+    return [task for message in desk.said(wire.Cancel, agent) for task in message.tasks]
+
+
+# -- when ----------------------------------------------------------------------------------------
+
+
+def test_a_late_call_gets_one_backup_elsewhere_with_the_same_payload(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    assert call.payload == work.payload
+    desk.wait(5.0, answering=BOTH)
+    assert len(desk.backups()) == 1
+
+
+def test_a_call_that_is_not_late_has_no_backup(desk: Desk) -> None:
+    desk.join("b")
+    desk.submit(job=HEDGED)
+    desk.wait(0.1, answering=BOTH)
+    assert not desk.backups()
+
+
+def test_a_call_that_may_not_be_hedged_has_no_backup(desk: Desk) -> None:
+    (work,) = desk.submit()
+    desk.hear(wire.Started(work.number, 1))
+    desk.join("b")
+    desk.wait(5.0, answering=BOTH)
+    assert not desk.backups()
+
+
+def test_nothing_is_late_of_which_nothing_is_known() -> None:
+    desk = Desk()
+    desk.join()
+    (work,) = desk.submit(job=HEDGED)
+    desk.hear(wire.Started(work.number, 1))
+    desk.join("b")
+    desk.wait(5.0, answering=BOTH)
+    assert not desk.backups()
+
+
+def test_without_another_agent_there_is_no_backup_until_one_joins(desk: Desk) -> None:
+    (work,) = desk.submit(job=HEDGED)
+    desk.hear(wire.Started(work.number, 1))
+    desk.wait(2.0, answering=("a",))
+    assert not desk.backups()
+    desk.join("b")
+    desk.wait(0.1, answering=BOTH)
+    assert [agent for agent, _ in desk.backups()] == ["b"]
+
+
+def test_a_twentieth_of_the_calls_has_a_backup_at_most(desk: Desk) -> None:
+    works = desk.submit(3, job=HEDGED)
+    for _ in range(37):
+        (work,) = desk.submit(job=HEDGED)
+        desk.hear(done(work, ran_s=0.1))
+    desk.hear(*(wire.Started(work.number, 1) for work in works))
+    desk.join("b", slots=64)
+    desk.wait(5.0, answering=BOTH)
+    assert len(desk.backups()) == 1 + int(SHARE * 40)
+
+
+def test_a_cancelled_call_has_no_backup(desk: Desk) -> None:
+    (work,) = desk.submit(job=HEDGED)
+    desk.hear(wire.Started(work.number, 1))
+    desk.cancel(work)
+    desk.join("b")
+    desk.wait(3.0, answering=BOTH)
+    assert not desk.backups()
+
+
+def test_a_backup_is_told_what_is_left_of_the_deadline(desk: Desk) -> None:
+    work, call = late_on_a(desk, hint=Hint(deadline_s=20.0))
+    assert call.left_s == pytest.approx(20.0 - (desk.now - work.submitted_at), abs=1.0)
+    assert 0.0 < call.left_s < 20.0
+
+
+# -- who is first --------------------------------------------------------------------------------
+
+
+def test_the_outcome_of_a_backup_that_is_first_is_the_calls(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    desk.hear(outcome(call), agent="b")
+    assert work.state is State.SUCCEEDED
+    assert work.outcome is not None
+    assert work.outcome.payload == b"backup"
+    assert (work.agent, work.attempt) == ("b", 2)
+    assert work.decision is not None
+    assert work.decision.agent == "b"
+    assert work in desk.ended
+    assert cancelled_at(desk, "a") == [work.number]
+    assert not cancelled_at(desk, "b")
+
+
+@pytest.mark.parametrize("status", ["cancelled", "ok", "error", "crashed"])
+def test_what_the_overtaken_original_says_is_told_to_nobody(
+    desk: Desk, status: wire.Status
+) -> None:
+    work, call = late_on_a(desk)
+    desk.hear(outcome(call), agent="b")
+    desk.hear(wire.Done(work.number, 1, status, b"late"))
+    desk.wait(2.0, answering=BOTH)
+    assert work.outcome is not None
+    assert work.outcome.payload == b"backup"
+    assert desk.ended.count(work) == 1
+    assert not desk.leftovers()
+    assert not desk.keeper.busy
+
+
+def test_a_backup_that_is_second_is_cancelled_and_told_to_nobody(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    desk.hear(done(work, payload=b"original"))
+    assert cancelled_at(desk, "b") == [call.task]
+    desk.hear(outcome(call), agent="b")
+    assert work.outcome is not None
+    assert work.outcome.payload == b"original"
+    assert desk.ended.count(work) == 1
+    assert not desk.leftovers()
+
+
+def test_an_original_that_fails_ends_its_backup(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    desk.hear(done(work, "error"))
+    assert work.state is State.FAILED
+    desk.hear(outcome(call, "cancelled"), agent="b")
+    assert cancelled_at(desk, "b") == [call.task]
+    assert not desk.leftovers()
+
+
+@pytest.mark.parametrize("status", ["error", "crashed", "timeout", "cancelled", "expired"])
+def test_how_a_backup_fails_changes_nothing(desk: Desk, status: wire.Status) -> None:
+    work, call = late_on_a(desk)
+    desk.hear(outcome(call, status), agent="b")
+    assert work.state is State.RUNNING
+    assert work.retries == HEDGED.retries
+    desk.hear(done(work))
+    assert work.state is State.SUCCEEDED
+    assert work.problem is None
+    assert not desk.leftovers()
+
+
+@pytest.mark.parametrize(
+    "reason", ["full", "busy", "draining", "incapable", "returned", "lost", "expired"]
+)
+def test_a_refused_backup_is_not_sent_elsewhere(desk: Desk, reason: wire.Refusal) -> None:
+    work, call = late_on_a(desk)
+    desk.join("c")
+    desk.hear(wire.Refused(call.task, call.attempt, reason), agent="b")
+    desk.wait(1.0, answering=("a", "b", "c"))
+    assert len(desk.backups()) == 1
+    assert work.state is State.RUNNING
+    desk.hear(done(work))
+    assert not desk.leftovers()
+
+
+# -- cancelled -----------------------------------------------------------------------------------
+
+
+def test_cancelling_a_call_cancels_both_at_once(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    desk.cancel(work)
+    assert cancelled_at(desk, "a") == [work.number]
+    assert cancelled_at(desk, "b") == [call.task]
+    desk.hear(outcome(call), agent="b")
+    assert work not in desk.ended
+    desk.hear(done(work, "cancelled"))
+    assert work.state is State.CANCELLED
+    assert work.outcome is None
+    assert desk.ended.count(work) == 1
+    assert not desk.leftovers()
+
+
+def test_cancelling_after_the_backup_has_won_changes_nothing(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    desk.hear(outcome(call), agent="b")
+    desk.cancel(work)
+    assert work.state is State.SUCCEEDED
+    assert cancelled_at(desk, "a") == [work.number]
+
+
+def test_cancelling_a_call_that_waits_again_cancels_its_backup(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    desk.beat("b", room=0)
+    desk.gone("a")
+    assert work.state is State.SUBMITTED
+    desk.cancel(work)
+    assert work.state is State.CANCELLED
+    assert cancelled_at(desk, "b") == [call.task]
+    desk.hear(outcome(call, "cancelled"), agent="b")
+    assert not desk.leftovers()
+
+
+# -- agents die, calls come back -----------------------------------------------------------------
+
+
+def test_the_death_of_the_backups_agent_changes_nothing(desk: Desk) -> None:
+    work, _ = late_on_a(desk)
+    desk.gone("b")
+    assert work.state is State.RUNNING
+    desk.hear(done(work))
+    assert desk.ended.count(work) == 1
+    assert not desk.leftovers()
+
+
+def test_a_backup_that_is_not_heard_changes_nothing(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    (run,) = [run for run in desk.runs if run.run.calls[0].task == call.task]
+    desk.unheard(run)
+    assert work.state is State.RUNNING
+    assert len(desk.backups()) == 1
+    desk.hear(done(work))
+    assert not desk.leftovers()
+
+
+def test_a_backup_that_only_the_next_incarnation_saw_is_dropped(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    desk.hear(wire.Refused(call.task, call.attempt, "incarnation"), agent="b", incarnation=2, seq=1)
+    desk.wait(0.5, answering=("a",))
+    assert len(desk.backups()) == 1
+    desk.hear(done(work))
+    desk.gone("b")
+    assert not desk.leftovers()
+
+
+def test_when_the_originals_agent_dies_the_backup_can_still_win(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    desk.beat("b", room=0)
+    desk.gone("a")
+    assert work.state is State.SUBMITTED
+    desk.hear(outcome(call), agent="b", room=0)
+    assert work.state is State.SUCCEEDED
+    assert (work.agent, desk.ended.count(work)) == ("b", 1)
+    desk.wait(2.0, answering=("b",))
+    assert not desk.leftovers()
+
+
+def test_an_original_that_is_lost_ends_its_backup(desk: Desk) -> None:
+    (work,) = desk.submit(job=a_job(hedge=True, retries=1))
+    desk.gone("a")
+    desk.join("a", incarnation=2)
+    desk.hear(wire.Started(work.number, 2))
+    desk.join("b")
+    desk.wait(1.0, answering=BOTH)
+    ((agent, call),) = desk.backups()
+    assert agent == "b"
+    desk.gone("a")
+    assert work.state is State.LOST
+    assert isinstance(work.problem, TaskLostError)
+    assert cancelled_at(desk, "b") == [call.task]
+    desk.hear(outcome(call), agent="b")
+    assert work.state is State.LOST
+    assert not desk.leftovers()
+
+
+def both_on_b(desk: Desk) -> tuple[Work, wire.Call]:
+    work, call = late_on_a(desk)
+    desk.gone("a")
+    assert (work.agent, work.attempt) == ("b", 2)
+    return work, call
+
+
+@pytest.mark.parametrize("original_first", [True, False])
+@pytest.mark.parametrize("how", ["returned", "full", "crashed", "cancelled", "ok", "error"])
+def test_one_message_may_bring_news_of_both(desk: Desk, how: str, *, original_first: bool) -> None:
+    work, call = both_on_b(desk)
+    news: wire.Record
+    match how:
+        case "returned" | "full":
+            news = refused(work, how)
+        case "crashed" | "cancelled" | "ok" | "error":
+            news = done(work, how)
+        case _:
+            raise AssertionError(how)
+    records = [news, outcome(call)] if original_first else [outcome(call), news]
+    desk.hear(*records, agent="b")
+    failed = original_first and how == "error"
+    assert work.state is (State.FAILED if failed else State.SUCCEEDED)
+    desk.wait(1.0, answering=("b",))
+    assert desk.ended.count(work) == 1
+    assert not desk.leftovers()
+
+
+@pytest.mark.parametrize("reason", ["full", "busy", "returned"])
+def test_a_refused_backup_and_its_original_in_one_message(desk: Desk, reason: wire.Refusal) -> None:
+    work, call = both_on_b(desk)
+    desk.hear(wire.Refused(call.task, call.attempt, reason), done(work), agent="b")
+    assert work.state is State.SUCCEEDED
+    assert not desk.leftovers()
+
+
+def test_the_agent_that_has_both_may_die(desk: Desk) -> None:
+    work, _ = both_on_b(desk)
+    desk.gone("b")
+    assert work.state is State.SUBMITTED
+    desk.join("c")
+    assert (work.agent, work.attempt) == ("c", 3)
+    desk.hear(done(work), agent="c")
+    assert work.state is State.SUCCEEDED
+    assert not desk.leftovers()
+
+
+def test_the_agent_that_has_what_is_left_may_die(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    desk.hear(outcome(call), agent="b")
+    desk.gone("a")
+    assert desk.ended.count(work) == 1
+    assert work.state is State.SUCCEEDED
+    assert not desk.leftovers()
+
+
+def test_what_is_left_is_cancelled_until_its_agent_has_heard_it(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    desk.hear(outcome(call), agent="b")
+    desk.wait(5.0, answering=BOTH)
+    assert cancelled_at(desk, "a").count(work.number) > 1
+    desk.hear(wire.Done(work.number, 1, "cancelled"))
+    assert not desk.leftovers()
