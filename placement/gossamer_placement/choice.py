@@ -34,7 +34,7 @@ SECOND_LOOK: Final = 64
 """Where a sample has no room, so many more are looked at, in turn: the last one with room is
 found after a bounded number of choices."""
 
-EXPLORE_ASKED: Final = 0.25
+EXPLORE_ASKED: Final = 0.1
 """How many of the choices ask whether to try another agent: it takes as long as choosing."""
 
 EXPLORE_MOST: Final = 3.0
@@ -100,6 +100,8 @@ class Choice:
             return None
         candidate.place(1, request.cpus, run_s, request.now)
         estimates.worked_s += run_s
+        estimates.choices += 1
+        estimates.explored += at != expected
         estimates.explored_s += max(0.0, row[0] - rows[expected][0])
         return Decision(
             agent=row[1],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
+from gossamer_placement.hardware import FASTEST, SLOWEST
+
 if TYPE_CHECKING:
     from gossamer_placement.hardware import Hardware
 
@@ -35,7 +37,7 @@ class Colds:
             first, other = other, first
         cold_s = first.get(hardware.name)
         # What another class took tells more than what the other kind of start took here.
-        return cold_s if cold_s is not None else first.any_s(other.any_s(0.0))
+        return cold_s if cold_s is not None else first.any_s(other.any_s(0.0)) / _speed(hardware)
 
     def knows_costs(self, environment: bytes | str) -> bool:
         """Return whether `cold_s` can be anything but 0. O(1)."""
@@ -61,7 +63,7 @@ class Colds:
         known = self._of(environment)
         if 0.0 <= cold_s <= LONGEST_S:
             table = known.starts if agent in known.cached else known.pulls
-            table.learn(hardware.name, cold_s)
+            table.learn(hardware, cold_s)
             known.costs = known.costs or cold_s > 0.0
         known.warmed(agent)
 
@@ -91,6 +93,11 @@ class Colds:
         return known
 
 
+def _speed(hardware: Hardware) -> float:
+    # NaN fails every comparison.
+    return hardware.speed if SLOWEST <= hardware.speed <= FASTEST else 1.0
+
+
 class _Costs:
     """Exponential means by hardware class, and over all of them."""
 
@@ -106,12 +113,14 @@ class _Costs:
     def any_s(self, default: float) -> float:
         return self._any_s if self._any_s is not None else default
 
-    def learn(self, name: str, cold_s: float) -> None:
-        classes, any_s = self._classes, self._any_s
+    def learn(self, hardware: Hardware, cold_s: float) -> None:
+        name, classes, any_s = hardware.name, self._classes, self._any_s
         before = classes.get(name)
         if before is None and len(classes) >= CLASSES_KEPT:
             del classes[next(iter(classes))]
         classes[name] = cold_s if before is None else before + RATE * (cold_s - before)
+        # As it would have been on the reference: a start is mostly computing.
+        cold_s *= _speed(hardware)
         self._any_s = cold_s if any_s is None else any_s + RATE * (cold_s - any_s)
 
 

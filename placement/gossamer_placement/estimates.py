@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 EXPLORE: Final = 0.02
 """The share of all expected work that may be spent on learning."""
 
+KINDS_KEPT: Final = 4096
 WAIT_GAIN: Final = 0.05
+
+EXPLORE_CALLS: Final = 0.05
+"""And the share of all choices: what is expected of the unknown may be wrong."""
 
 FRESH: Final = 16
 
@@ -70,6 +74,8 @@ class Estimates:
         self.waits: dict[str, float] = {}
         self.worked_s = 0.0
         self.explored_s = 0.0
+        self.choices = 0
+        self.explored = 0
 
     def observe(self, seen: Observation, hardware: Hardware, site: str, now: float) -> None:
         """Learn from a call that has ended on an agent of this class at this site."""
@@ -79,22 +85,25 @@ class Estimates:
         if not seen.ok:
             return
         self.failures.worked(seen.function, seen.agent)
+        if len(self.waits) >= KINDS_KEPT and hardware.name not in self.waits:
+            del self.waits[next(iter(self.waits))]
         wait_s = self.waits.get(hardware.name, 0.0)
         self.waits[hardware.name] = wait_s + WAIT_GAIN * (bounded(seen.queued_s) - wait_s)
         times = self.runtimes.of(seen.function)
         each_s = seen.run_s / max(1, seen.items)
         size = seen.size_bytes // max(1, seen.items)
+        result_bytes = seen.result_bytes // max(1, seen.items)
         environment = seen.environment or seen.function
         if seen.cold:
             known = times.count > 0
             extra_s = seen.run_s - times.run_s(hardware, seen.agent, size, max(1, seen.items))
-            times.learn(hardware, seen.agent, each_s, size, seen.result_bytes, cold=True)
+            times.learn(hardware, seen.agent, each_s, size, result_bytes, cold=True)
             if known and extra_s > 0.0:
                 self.colds.learn(environment, hardware, seen.agent, extra_s)
             else:
                 self.colds.warmed(environment, seen.agent)
             return
-        times.learn(hardware, seen.agent, each_s, size, seen.result_bytes)
+        times.learn(hardware, seen.agent, each_s, size, result_bytes)
         self.colds.warmed(environment, seen.agent)
         moved = seen.size_bytes + seen.result_bytes
         if moved >= TRANSFERRED_BYTES and min(seen.queued_s, seen.run_s) >= 0.0:
@@ -103,5 +112,7 @@ class Estimates:
             self.transfers.learn(site, moved, way_s)
 
     def may_explore(self, extra_s: float) -> bool:
-        """Whether so many more expected seconds are within the budget."""
+        """Whether so many more expected seconds, and one more call, are within the budget."""
+        if self.explored > EXPLORE_CALLS * self.choices:
+            return False
         return self.explored_s + extra_s <= EXPLORE * self.worked_s

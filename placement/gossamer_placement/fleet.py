@@ -6,6 +6,7 @@ looked at. Who is chosen among those that can is the `Placer`'s affair.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 DEMANDS_KEPT: Final = 512
 """Demands that have an index; it is made anew for one that was forgotten."""
+
+FAR: Final = 2.0
+FAR_S: Final = 0.005
+"""Who is guessed to be farther than so many times the nearest, and this, is not measured for it."""
+
+SURVEYS: Final = 3
 
 OWN_RTT_S: Final = 0.0005
 """To an agent on the caller's own machine, before it is measured."""
@@ -54,6 +61,7 @@ class Fleet:
         self._agents: dict[str, Candidate] = {}
         self._index: dict[Demand, Feasible] = {}
         self._refusing: dict[str, dict[Demand, tuple[str, float]]] = {}
+        self._surveyed: dict[str, int] = {}
         self._number = 0
 
     def __len__(self) -> int:
@@ -126,7 +134,19 @@ class Fleet:
             candidate.coordinate = coordinate
         site = candidate.document.site
         network = self.estimates.network
+        new = not network.is_measured(agent)
         self._moved(candidate, network.measured(agent, site, rtt_s, candidate.coordinate))
+        if new:
+            self._survey(site)
+
+    def _survey(self, site: str) -> None:
+        """Guess anew how far a site's other agents are, after its first ones were measured."""
+        self._surveyed[site] = times = self._surveyed.get(site, 0) + 1
+        if times > SURVEYS:
+            return
+        for candidate in self._agents.values():
+            if candidate.document.site == site:
+                self._locate(candidate)
 
     def located(self, agent: str, coordinate: tuple[float, ...]) -> None:
         """Take in where an agent says to be; it counts until its distance is measured."""
@@ -165,6 +185,24 @@ class Fleet:
         self._refusing.setdefault(agent, {})[demand] = (reason, now)
         if feasible is not None:
             self._enter(candidate, demand, feasible)
+
+    def unmeasured(self, demand: Demand, most: int) -> list[Candidate]:
+        """Return who might be nearest of those that can run `demand`, and was never measured.
+
+        A shell that is asked for the nearest pings them: an estimate tells sites apart, and not
+        the agents of one.
+        """
+        network = self.estimates.network
+        found: list[Candidate] = []
+        least_s = math.inf
+        for candidate in self.feasible(demand).nearest():
+            if candidate.rtt_s > least_s * FAR + FAR_S or len(found) >= most:
+                break
+            if not network.is_measured(candidate.name):
+                found.append(candidate)
+            elif not math.isfinite(least_s):
+                least_s = candidate.rtt_s
+        return found
 
     def refusals(self, demand: Demand) -> dict[str, str]:
         """Return agent → why it refuses this demand though it seemed to fit."""
@@ -213,9 +251,9 @@ class Fleet:
     ) -> Decision | None:
         """Return what `place` would decide for one call, and let nothing follow from it."""
         estimates = self.estimates
-        worked_s, explored_s = estimates.worked_s, estimates.explored_s
+        spent = (estimates.worked_s, estimates.explored_s, estimates.choices, estimates.explored)
         placed = self.place(demand, hint, request, rng)
-        estimates.worked_s, estimates.explored_s = worked_s, explored_s
+        estimates.worked_s, estimates.explored_s, estimates.choices, estimates.explored = spent
         for decision, _ in reversed(placed):
             self._agents[decision.agent].take_back()
         return placed[0][0] if placed else None

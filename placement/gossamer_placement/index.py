@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 POOL: Final = 32
 """A pool holds the members of the best groups, so many agents at least."""
 
+MOST_POOL: Final = 256
+"""And so many at most, of groups that are all about as good."""
+
 ELITE: Final = 1.5
 """Groups whose static term is within so many times the least are drawn from for themselves."""
 
@@ -195,12 +198,15 @@ class Feasible:
         )
         best: list[Group] = []
         elite = count = 0
+        at = int(not ranked[0][0][0]) if ranked else 0
         for value, group in ranked:
-            best.append(group)
-            elite += value[0] <= ELITE * ranked[0][0][0]
-            count += len(group.members)
-            if count >= POOL:
+            # Where the best costs nothing, those are as good that cost nothing and are as quick.
+            among = value[at] <= ELITE * ranked[0][0][at] and value[:at] <= ranked[0][0][:at]
+            if count >= (MOST_POOL if among else POOL):
                 break
+            best.append(group)
+            elite += among
+            count += len(group.members)
         pool = self._pools[key] = Pool(best, elite, lasts)
         return pool
 

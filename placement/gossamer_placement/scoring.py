@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gossamer_placement.candidate import Candidate
@@ -60,7 +61,7 @@ def left_out(feasible: Feasible, request: Request, estimates: Estimates) -> Abst
     return {*blocked, request.avoid} if request.avoid else blocked
 
 
-def score(
+def score(  # noqa: C901  the hot path: each part would cost a call an agent
     sample: Iterable[Candidate],
     request: Request,
     estimates: Estimates,
@@ -106,9 +107,9 @@ def score(
             if ahead:
                 queue_s += candidate.ahead_s / slots
         usual_s = waits.get(candidate.kind)
-        if usual_s:
+        age_s = now - candidate.reported_at
+        if usual_s and age_s > 0.0:
             # What was said is worth the less the older it is: then the usual wait is expected.
-            age_s = now - candidate.reported_at
             queue_s += (usual_s - queue_s) * age_s / (age_s + FORGET_S)
         if candidate.late_until > now:
             queue_s += candidate.late_s
@@ -183,10 +184,14 @@ def best(rows: list[PlainRow], objective: Objective) -> int:
     etas = [row[0] for row in rows]
     if objective == "fastest":
         least = min(etas)
-        equals = [at for at, eta_s in enumerate(etas) if eta_s <= least * (1.0 + TOLERANCE)]
-        if len(equals) > 1 and any(rows[at][2].price for at in equals):
-            return min(equals, key=lambda at: (Row._make(rows[at]).cost, etas[at]))
-        return etas.index(least)
+        most = least * (1.0 + TOLERANCE)
+        chosen = etas.index(least)
+        if rows[chosen][2].price:
+            # Who costs nothing needs no cheaper one beside it.
+            equals = [at for at, eta_s in enumerate(etas) if eta_s <= most]
+            if len(equals) > 1:
+                return min(equals, key=lambda at: (Row._make(rows[at]).cost, etas[at]))
+        return chosen
     scores = [Row._make(row).score(objective) for row in rows]
     tolerance = 0.0 if objective == "spread" else TOLERANCE
     most = min(scores) * (1.0 + tolerance)
@@ -201,7 +206,8 @@ def patience_s(rows: list[PlainRow], chosen: int) -> float:
     """
     if len(rows) < 2:  # noqa: PLR2004  the chosen one and another
         return 0.0
-    first, second = sorted(row[0] for row in rows)[:2]
+    etas = [row[0] for row in rows]
     row = rows[chosen]
-    other = second if row[0] <= first else first
+    etas[chosen] = math.inf
+    other = min(etas)
     return max(row[4] + other - row[0], LEAST_PATIENCE_S) + row[3]

@@ -26,7 +26,7 @@ from gossamer_placement.bounds import SURE, impossible
 from gossamer_placement.choice import BURST
 from gossamer_placement.estimates import Observation
 from gossamer_placement.fleet import Fleet
-from gossamer_placement.model import Decision, Request
+from gossamer_placement.model import Decision, Demand, Request
 
 if TYPE_CHECKING:
     import random
@@ -57,6 +57,9 @@ MOST_REFUSALS: Final = 100
 LEARNED: Final = 8
 """So many calls that went well are learned from between two events, at most."""
 
+MEASURED: Final = 8
+"""So many agents a tick are asked how far they are, where the nearest is wanted."""
+
 PARDON_S: Final = 60.0
 """A refusal counts for so long: what an agent lacked it may have got."""
 
@@ -85,6 +88,7 @@ class Keeper:
         self._calm_until = 0.0
         self._settled_at: float | None = None
         self._pardoned_at = 0.0
+        self._near: dict[Demand, None] = {}
         self._unlearned: list[tuple[Work, wire.Done, str, float]] = []
         self._hedges = Hedges(self.fleet)
 
@@ -95,7 +99,7 @@ class Keeper:
     @property
     def busy(self) -> bool:
         """Whether time matters: something is waited for, or to be acknowledged."""
-        return bool(self._works or self._unacked)
+        return bool(self._works or self._unacked or self._near)
 
     def works(self) -> list[Work]:
         return list(self._works.values())
@@ -362,6 +366,7 @@ class Keeper:
                 candidate.suspect = True
                 if now - silent_since > LEASE_S:
                     dead.append(agent)
+        self._measure(now, effects)
         for agent in dead:
             self._gone(agent, f"has not answered for {LEASE_S:g} s", now, effects)
         self._dispatch_all(now, effects)
@@ -369,6 +374,17 @@ class Keeper:
         if self._works and not self._backlog:
             self._steal_back(now, effects)
         return effects
+
+    def _measure(self, now: float, effects: list[Effect]) -> None:
+        """Ping some of those who may be nearest, if that is what was asked for lately."""
+        for demand in list(self._near):
+            unmeasured = self.fleet.unmeasured(demand, MEASURED)
+            if not unmeasured:
+                del self._near[demand]
+            for candidate in unmeasured:
+                peer = self._peers.get(candidate.name)
+                if peer is not None and now - peer.pinged_at >= SUSPECT_S:
+                    effects.append(peer.ping(now, self.fleet.estimates.network.coordinate))
 
     def leave(self) -> list[Effect]:
         """Say goodbye to every agent that we dealt with."""
@@ -407,6 +423,8 @@ class Keeper:
             self._fail_impossible(line, now, effects)
             if not works:
                 return True
+        if hint.objective == "nearest" and job.demand not in self._near:
+            self._near[job.demand] = None
         request, numbers = self._request(line, now)
         placed = self.fleet.place(job.demand, hint, request, self._rng)
         if not placed and hint.budget is not None:

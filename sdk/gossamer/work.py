@@ -70,9 +70,10 @@ class Owner:
 class Work(msgspec.Struct, eq=False):
     """One task: what to send, where it is, how it ended. Times are the link's monotonic clock.
 
-    `busy` counts the agents that had too much to do when it came. `size` is about how many bytes the call takes in a message. `sent` is the number of the only
-    message that carried the current attempt, 0 once there has been another; `sent_at` is when
-    its agent was last told of it, `asked_back_at` when it was last asked to give it back.
+    `busy` counts the agents that had too much to do when it came. `size` is about how many bytes
+    the call takes in a message. `sent` is the number of the only message that carried the current
+    attempt, 0 once there has been another; `sent_at` is when its agent was last told of it,
+    `asked_back_at` when it was last asked to give it back.
     """
 
     number: int

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import random
 
     from gossamer_mesh.capability import Capabilities
-    from testbed.placement.world import Call
     from testbed.placement.data import Environment, Function, Kind, Scenario
+    from testbed.placement.world import Call
 
 NORMAL: Final = statistics.NormalDist()
 SMOOTHING: Final = 0.2

@@ -19,6 +19,10 @@ CONTACTS: Final = 200
 """How many agents a client has had to do with before, by chance."""
 
 CALLS: Final = 250
+TICKS: Final = 10
+PINGS: Final = 8
+"""A keeper's, in the second between two calls."""
+
 WITHIN: Final = 1.1
 DATA: Final = "camera-7"
 DATA_BYTES: Final = 2_000_000_000
@@ -96,6 +100,10 @@ def nearest(seed: int) -> Nearest:
             chosen = caller.ask("nearest")
             near += world.rtt_s(caller.site, chosen) <= WITHIN * least_s
             caller.meet(chosen, coordinates[chosen.name])
+            # What the keeper does meanwhile: it pings those who might be nearer, some a tick.
+            for _ in range(TICKS):
+                for candidate in caller.fleet.unmeasured(Demand(), PINGS):
+                    caller.meet(world.machines[candidate.name], coordinates[candidate.name])
         data = ((DATA, DATA_BYTES),)
         held_nearest += sum(caller.ask("nearest", data) is holder for _ in range(CALLS))
         held_fastest += sum(caller.ask("fastest", data) is holder for _ in range(CALLS))

@@ -265,8 +265,8 @@ def test_a_refused_call_goes_to_the_next_candidate(fleet):
 
 
 def test_a_hedged_call_does_not_wait_for_an_agent_that_is_stuck(fleet, tmp_path: Path):
-    fleet.add("one", f"{BEATS}\nwork.slots = 1")
-    fleet.add("two", f"{BEATS}\nwork.slots = 1")
+    fleet.add("one", "work.slots = 1")
+    fleet.add("two", "work.slots = 1")
     with fleet.connect() as mesh:
         for agent in fleet.agents:
             for _ in range(4):
@@ -274,6 +274,7 @@ def test_a_hedged_call_does_not_wait_for_an_agent_that_is_stuck(fleet, tmp_path:
         task = mesh.submit(note, str(tmp_path), 0.1, hedge=True)
         until(lambda: task.agent)
         stuck = task.agent or ""
+        # The lease of its three heartbeats is longer than the call is waited for.
         with stopped(fleet.agents[stuck]):
             task.result(WITHIN_S)
             assert {task.agent} == fleet.agents.keys() - {stuck}

@@ -235,6 +235,7 @@ def test_what_was_not_placed_was_not_explored() -> None:
 
 def test_nobody_far_worse_than_the_best_is_tried() -> None:
     fleet = unsettled()
+    fleet.measured("known", 0.001)
     fleet.measured("new", 5.0)
     fleet.estimates.worked_s = 1e9
     assert not any(each.explored for each in explore(fleet))

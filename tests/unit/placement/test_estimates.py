@@ -22,7 +22,7 @@ def observe(estimates: Estimates, **fields: Any) -> None:
 def test_a_warm_run_teaches_how_long_it_takes_and_that_it_is_warm_there() -> None:
     estimates = Estimates()
     for _ in range(20):
-        observe(estimates, run_s=3.0, items=3, result_bytes=500)
+        observe(estimates, run_s=3.0, items=3, result_bytes=1500)
     times = estimates.runtimes.of(b"f")
     assert times.run_s(PC, "a") == pytest.approx(1.0, rel=0.05)
     assert times.result_bytes == pytest.approx(500)

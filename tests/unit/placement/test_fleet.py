@@ -194,6 +194,8 @@ def test_a_measured_way_counts_and_moves_an_agent_among_the_nearest() -> None:
     feasible = fleet.feasible(Demand())
     assert {candidate.rtt_s for candidate in fleet} == {UNKNOWN_RTT_S}
     assert len(feasible.nearest()) == 3
+    fleet.measured("a0", 0.02)
+    fleet.measured("a1", 0.02)
     fleet.measured("a2", 0.001)
     fleet.measured("gone", 0.001)
     assert next(iter(feasible.nearest())).name == "a2"

@@ -85,7 +85,8 @@ def test_a_state_tells_of_the_queue_by_what_the_machine_has_learned_itself():
     desktop = machine()
     run_s = desktop.run_s(FUNCTION, 1.0)
     first = desktop.admit(0, FUNCTION, 1.0, 0.0, 0.0, 0.0)
-    desktop.ended(0, FUNCTION, first.run_s, first.end)
+    call = Call(0, 0, FUNCTION, 0.0)
+    desktop.ended(call, first, first.end)
     slots = desktop.kind.slots
     for number in range(2 * slots):
         desktop.admit(1 + number, FUNCTION, 1.0, 0.0, first.end, first.end)
