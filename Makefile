@@ -72,6 +72,10 @@ wheel: venv
 fast: venv ## only the unit tests
 	$(PY) -m pytest -q tests/unit $(ARGS)
 
+.PHONY: abuse
+abuse: venv ## garbage, dead clients, broken clocks, hostile calls: each case, what happened, who noticed
+	$(PY) -m pytest -q tests/abuse $(ARGS)
+
 .PHONY: bench
 bench: venv ## us and our peers on this machine, in one run and one table
 	$(PY) -m testbed.bench $(ARGS)

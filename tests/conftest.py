@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 TESTS = Path(__file__).parent
+REAL = frozenset({TESTS / "integration", TESTS / "abuse"})
 RUN_MARK = "GOSSAMER_TEST_RUN"
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 # A SIGKILL to a process group takes effect a moment after the call that sent it.
@@ -26,7 +27,7 @@ settings.load_profile("gate" if IN_CI else "desk")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if TESTS / "integration" in item.path.parents:
+        if REAL.intersection(item.path.parents):
             item.add_marker(pytest.mark.integration)
 
 

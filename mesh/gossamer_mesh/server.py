@@ -31,6 +31,7 @@ class _Ports(msgspec.Struct):
     """What nats-server writes into its ports file when it listens."""
 
     nats: tuple[str, ...]
+    monitoring: tuple[str, ...] = ()
 
 
 _process: Final = msgspec.json.Decoder(Process)
@@ -55,6 +56,7 @@ class Server:
         self._child = child
         self._lifeline = lifeline
         self._owner = os.getpid()
+        self.monitor_url = ""
 
     @classmethod
     def load(cls, directory: Path) -> Server | None:
@@ -100,6 +102,7 @@ class Server:
                     return False
             else:
                 self.access = msgspec.structs.replace(self.access, url=ports.nats[0])
+                self.monitor_url = next(iter(ports.monitoring), "")
                 return True
             if time.monotonic() > deadline:
                 raise ServerError(
@@ -125,12 +128,15 @@ class Server:
             (self.directory / "server.json").unlink(missing_ok=True)
 
 
-def start(directory: Path, *, port: int = 0, lifeline: bool = False) -> Server:
+def start(
+    directory: Path, *, port: int = 0, lifeline: bool = False, monitor: bool = False
+) -> Server:
     """Start a server that keeps its data in `directory`, and return it when it accepts.
 
     `port` 0 lets the kernel choose. A restart in the same directory keeps credentials and
     JetStream data. With `lifeline` the server ends with this process, however that ends;
-    without, it outlives it and `Server.load` finds it again. `ServerError` when there is no
+    without, it outlives it and `Server.load` finds it again. With `monitor` it tells of its
+    connections over HTTP, on loopback, to anyone: at `monitor_url`. `ServerError` when there is no
     nats-server, when it does not start, or when one already runs in `directory`. Two starts
     in one directory at one time are the caller's to exclude.
     """
@@ -143,7 +149,7 @@ def start(directory: Path, *, port: int = 0, lifeline: bool = False) -> Server:
     else:
         access = Access("", _USER, secrets.token_urlsafe(32))
     config = directory / "server.conf"
-    write_private(config, server_program.config(directory, access, port))
+    write_private(config, server_program.config(directory, access, port, monitor=monitor))
     log = directory / "server.log"
     logged = log.stat().st_size if log.exists() else 0
     server = _spawn([str(program), "--config", str(config)], directory, access, lifeline=lifeline)

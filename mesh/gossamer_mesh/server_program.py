@@ -59,11 +59,13 @@ def find() -> Path:
     return Path(found)
 
 
-def config(directory: Path, access: Access, port: int) -> bytes:
+def config(directory: Path, access: Access, port: int, *, monitor: bool = False) -> bytes:
     # JSON is a subset of the server's own format, and quotes any path. Sizes in quotes would
     # not be read as sizes; durations must be quoted.
+    monitored = {"http": f"{_HOST}:-1"} if monitor else {}
     return msgspec.json.encode(
         {
+            **monitored,
             "listen": f"{_HOST}:{port or -1}",
             "ports_file_dir": str(directory),
             "log_file": str(directory / "server.log"),

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, Unpack, overload
 
 from gossamer.mesh import connect
+from gossamer.peer import LEASE_S
 from gossamer_mesh.errors import MeshError
 
 if TYPE_CHECKING:
@@ -106,14 +107,14 @@ class AsyncMesh:
 
 @asynccontextmanager
 async def open_mesh(
-    target: str | os.PathLike[str] | None = None,
+    target: str | os.PathLike[str] | None = None, *, lease: float | str = LEASE_S
 ) -> AsyncGenerator[AsyncMesh, None]:
     """Open a mesh from trio or asyncio: `async with gossamer.open_mesh() as mesh`.
 
-    `target` and errors as `connect`. Leaving the block closes the mesh, which cancels what has
-    not ended.
+    `target`, `lease` and errors as `connect`. Leaving the block closes the mesh, which cancels
+    what has not ended.
     """
-    mesh = await _open(target)
+    mesh = await _open(functools.partial(connect, target, lease=lease))
     try:
         yield AsyncMesh(mesh)
     finally:
@@ -133,10 +134,10 @@ async def _in_thread(fn: Callable[[], T]) -> T:
     return await asyncio.to_thread(fn)
 
 
-async def _open(target: str | os.PathLike[str] | None) -> Mesh:
+async def _open(opens: Callable[[], Mesh]) -> Mesh:
     if _in_trio():
-        return await _in_thread(functools.partial(connect, target))
-    opening = asyncio.ensure_future(asyncio.to_thread(connect, target))
+        return await _in_thread(opens)
+    opening = asyncio.ensure_future(asyncio.to_thread(opens))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:

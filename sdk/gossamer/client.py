@@ -73,14 +73,14 @@ class Client:
     `alone` may be set to what tells, without waiting, why no agent is there; "" if it cannot.
     """
 
-    def __init__(self, link: Link, name: str) -> None:
+    def __init__(self, link: Link, name: str, lease_s: float = LEASE_S) -> None:
         self.name = name
         self.trust = Trust(("__main__",))
         self.alone: Callable[[], str] = str
         self._trouble = ""
         self._link = link
         fleet = Fleet(estimates=Estimates(zlib.crc32(name.encode())), host=socket.gethostname())
-        self._keeper = Keeper(random.Random(name), fleet)
+        self._keeper = Keeper(random.Random(name), fleet, lease_s=lease_s)
         self._keeper.holding = True
         self._numbers = itertools.count(1)
         self._submitted: collections.deque[Work] = collections.deque()
@@ -317,7 +317,7 @@ class Client:
     def _greet(self) -> None:
         """Ask the agents that were there before us for a sign of life."""
         for agent, incarnation in self._directory.unconfirmed()[:HELLO_AT_MOST]:
-            self._control(agent, 0, wire.Ping(0, incarnation, 0, LEASE_S))
+            self._control(agent, 0, wire.Ping(0, incarnation, 0, self._keeper.lease_s))
         self._link.call_later(SETTLE_S, self._known.set)
         self._link.call_later(HOLD_S, self._release)
         self._check_known()

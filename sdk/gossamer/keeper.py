@@ -71,9 +71,15 @@ CHECK_S: Final = 1.0
 
 
 class Keeper:
-    """All tasks of one caller that have not ended."""
+    """All tasks of one caller that have not ended.
 
-    def __init__(self, rng: random.Random, fleet: Fleet | None = None) -> None:
+    `lease_s`: how long agents are asked to forgive its silence.
+    """
+
+    def __init__(
+        self, rng: random.Random, fleet: Fleet | None = None, *, lease_s: float = LEASE_S
+    ) -> None:
+        self.lease_s = lease_s
         self.trouble = ""
         self.holding = False
         self.fleet = Fleet() if fleet is None else fleet
@@ -161,7 +167,7 @@ class Keeper:
             peer = None
         if peer is None:
             candidate = self.fleet.put(document, state, now)
-            self._peers[agent] = Peer(candidate, self._numbers)
+            self._peers[agent] = Peer(candidate, self._numbers, self.lease_s)
         else:
             before = peer.candidate
             newest = state if state.seq >= before.state.seq else before.state

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 from gossamer import contexts
 from gossamer.client import Client, new_name
+from gossamer.peer import LEASE_S
 from gossamer.submitter import Submitter
+from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.units import parse_seconds
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from gossamer_mesh.link import Link
 
 SEEN_S: Final = 2.0
+SHORTEST_LEASE_S: Final = 1.0
+LONGEST_LEASE_S: Final = 7 * 86_400.0
+"""What agents grant at most."""
+
 LOOK_S: Final = 0.01
 """An agent that says it has joined is seen here moments later; looked for this often."""
 
@@ -29,9 +36,15 @@ class Mesh(Submitter):
     """Made by `connect`. A context manager; closed by itself when the process ends."""
 
     def __init__(
-        self, link: Link, *, name: str, access: Access | None = None, own: Embedded | None = None
+        self,
+        link: Link,
+        *,
+        name: str,
+        access: Access | None = None,
+        own: Embedded | None = None,
+        lease_s: float = LEASE_S,
     ) -> None:
-        client = Client(link, name)
+        client = Client(link, name, lease_s)
         if own is not None:
             client.alone = own.trouble
         super().__init__(client, {})
@@ -40,7 +53,7 @@ class Mesh(Submitter):
         self._at_exit = _AtExit(self)
 
     @classmethod
-    def open(cls, access: Access, *, own: Embedded | None = None) -> Mesh:
+    def open(cls, access: Access, *, own: Embedded | None = None, lease_s: float = LEASE_S) -> Mesh:
         """Open the mesh that `access` reaches; `own` is a throw-away mesh that ends with it.
 
         Errors as `connect`; `own` is ended then.
@@ -54,7 +67,7 @@ class Mesh(Submitter):
             if own is not None:
                 own.close()
             raise
-        return cls(link, name=name, access=access, own=own)
+        return cls(link, name=name, access=access, own=own, lease_s=lease_s)
 
     @property
     def name(self) -> str:
@@ -123,23 +136,40 @@ class Mesh(Submitter):
         return f"<Mesh {self.url or 'in memory'} as {self.name}: {state}>"
 
 
-def connect(target: str | os.PathLike[str] | None = None) -> Mesh:
+def connect(target: str | os.PathLike[str] | None = None, *, lease: float | str = LEASE_S) -> Mesh:
     """Open a mesh.
 
     Which one: `target` (an address, a context's name or an access file), else $GOSSAMER_CONTEXT,
     the current context, $GOSSAMER_URL, the local mesh of `gossamer up`, else a throw-away mesh
     with one agent that ends with this process.
 
+    `lease`, in seconds or like "2min": for how long agents forgive our silence. A process that
+    is killed, or cut off for longer, has its queued calls dropped and its running ones ended
+    there, unless they have `orphans="finish"`.
+
     Raises `ConnectError` when no server answers, `CredentialsError` when it refuses us,
     `ConfigError` when what is named does not exist.
     """
+    lease_s = _lease(lease)
     access = contexts.resolve(target)
     if access is not None:
-        return Mesh.open(access)
+        return Mesh.open(access, lease_s=lease_s)
     from gossamer.embedded import embedded  # noqa: PLC0415  only where a mesh is to be started
 
     own = embedded()
-    return Mesh.open(own.access, own=own)
+    return Mesh.open(own.access, own=own, lease_s=lease_s)
+
+
+def _lease(lease: float | str) -> float:
+    lease_s = parse_seconds(lease)
+    if not SHORTEST_LEASE_S <= lease_s <= LONGEST_LEASE_S:
+        raise ConfigError(
+            f"lease is {lease!r}; allowed: from {SHORTEST_LEASE_S:g} s, which is four signs of "
+            f"life, to {LONGEST_LEASE_S / 86_400:g} days",
+            key="lease",
+            value=lease,
+        )
+    return lease_s
 
 
 class _AtExit:

@@ -19,6 +19,8 @@ from gossamer_mesh.task import State
 from gossamer_placement.candidate import Candidate
 
 LEASE_S: Final = 30.0
+"""How long an agent may be silent that owes us something, and we, unless it is told otherwise."""
+
 RESEND_S: Final = 1.0
 """What was sent so long before a ping, and is unknown to the agent that answers it, was lost."""
 
@@ -44,7 +46,9 @@ FUNCTIONS_KNOWN: Final = 4096
 class Peer:
     """Messages are numbered over all peers: one up to `since` went to an earlier incarnation."""
 
-    def __init__(self, candidate: Candidate, numbers: Iterator[int]) -> None:
+    def __init__(
+        self, candidate: Candidate, numbers: Iterator[int], lease_s: float = LEASE_S
+    ) -> None:
         self.agent = candidate.document.agent
         self.incarnation = candidate.document.incarnation
         self.candidate = candidate
@@ -54,6 +58,7 @@ class Peer:
         self.silent_since: float | None = None
         self.since = next(numbers)
         self._numbers = numbers
+        self._lease_s = lease_s
         self._arrivals = Arrivals()
         self._asked_at = -math.inf
         self._knows: set[bytes] = set()
@@ -178,7 +183,7 @@ class Peer:
         self._unanswered.append((self._pings, now))
         acked = self._acked if self._unsure else self._arrivals.contiguous
         return self.control(
-            wire.Ping(self._pings, self.incarnation, acked, LEASE_S, self.rtt_s, coordinate)
+            wire.Ping(self._pings, self.incarnation, acked, self._lease_s, self.rtt_s, coordinate)
         )
 
     def forgive(self) -> None:

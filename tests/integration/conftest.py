@@ -25,10 +25,15 @@ END_S = 5.0
 class Fleet:
     """A server and the agents that were added to it. What it starts ends with it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, monitor: bool = False) -> None:
         self.directory = directory
         self.agents: dict[str, AgentProcess] = {}
-        self.server = embedded_server.start(directory / "server", lifeline=True)
+        self.monitor = monitor
+        self.server = self._start()
+
+    def _start(self, port: int = 0) -> embedded_server.Server:
+        directory = self.directory / "server"
+        return embedded_server.start(directory, port=port, lifeline=True, monitor=self.monitor)
 
     @property
     def access(self) -> Path:
@@ -63,7 +68,7 @@ class Fleet:
         """Start the server again where it was: same port, credentials and data."""
         port = self.server.port
         self.server.stop()
-        self.server = embedded_server.start(self.directory / "server", port=port, lifeline=True)
+        self.server = self._start(port)
 
     def connect(self) -> gossamer.Mesh:
         return gossamer.connect(self.access)

@@ -12,6 +12,7 @@ import time
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import msgspec
 import pytest
@@ -250,6 +251,7 @@ def python(script: str, *arguments: str) -> subprocess.Popen[str]:
 HOLDER = """
 import os, subprocess, sys, threading
 from pathlib import Path
+from urllib.request import urlopen
 from gossamer_mesh.server import start
 
 def begin():
@@ -319,6 +321,7 @@ def test_a_watched_server_leaves_no_watcher_behind(tmp_path: Path):
 FORKED = """
 import os, sys
 from pathlib import Path
+from urllib.request import urlopen
 from gossamer_mesh.server import start
 server = start(Path(sys.argv[1]), lifeline=True)
 child = os.fork()
@@ -394,3 +397,20 @@ def test_a_nats_server_on_path_will_do(
     (tmp_path / "nats-server").symlink_to(server_program.find())
     said = bare_python(tmp_path)
     assert said.stdout.strip() == str(tmp_path / "nats-server"), said.stderr
+
+
+def test_a_monitored_server_tells_of_its_connections_on_loopback(tmp_path: Path):
+    server = start(tmp_path / "server", monitor=True)
+    try:
+        assert server.monitor_url.startswith("http://127.0.0.1:")
+        client = Client(server.access)
+        assert client.greeting == b"PONG"
+        with urlopen(f"{server.monitor_url}/connz", timeout=5) as answer:
+            assert json.load(answer)["num_connections"] == 1
+        client.close()
+    finally:
+        server.stop()
+
+
+def test_a_server_that_was_not_asked_to_is_not_monitored(server: Server):
+    assert server.monitor_url == ""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from gossamer.keeper import Keeper
 from gossamer_mesh import wire
 from gossamer_mesh.errors import TaskLostError
 from gossamer_mesh.task import State
@@ -322,3 +325,15 @@ def test_leaving_says_goodbye_to_those_that_were_used(desk: Desk) -> None:
     (work,) = desk.submit()
     desk.perform(desk.keeper.leave())
     assert [c.agent for c in desk.controls if type(c.message) is wire.Leave] == [work.agent]
+
+
+# -- our own lease -------------------------------------------------------------------------------
+
+
+def test_every_ping_asks_for_the_lease_that_the_caller_was_given() -> None:
+    desk = Desk()
+    desk.keeper = Keeper(random.Random(0), lease_s=2.5)
+    desk.join()
+    desk.submit()
+    desk.wait(1.0, answering=("a",))
+    assert {ping.lease_s for ping in desk.pings()} == {2.5}
