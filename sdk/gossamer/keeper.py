@@ -574,6 +574,9 @@ class Keeper:
         never = line.first().attempt == 0 or bool(self.fleet.refusals(line.job.demand))
         wait_s = line.job.wait_s
         since, patience_s = line.alone_since, max(PATIENCE_S, wait_s)
+        if settled and never and wait_s:
+            # What was asked for, also where it is less than we wait on our own account.
+            patience_s = wait_s
         if settled and never and len(self.fleet) > 0 and not wait_s:
             tired = list(line.works.values())
         elif now - since <= patience_s or now - line.checked_at < CHECK_S:

@@ -17,6 +17,7 @@ from testbed.placement.measure import QUICK, Sizes
 from testbed.placement.report import text
 from testbed.placement.rows import rows
 from testbed.placement.timing import timing
+from testbed.placement.warm import warm
 
 DOCS: Final = Path(__file__).parents[2] / "docs" / "placement"
 PROCESSES: Final = 2
@@ -50,6 +51,7 @@ def find(sizes: Sizes, processes: int) -> Found:
     found = Found()
     for agents in sizes.agents:
         found.timing.append((None, timing(agents, sizes.decisions)))
+    found.warm.append((None, warm(sizes.pairs, sizes.pair_calls)))
     todo = jobs(sizes)
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for done, (name, key, result) in enumerate(pool.imap_unordered(run, todo), start=1):

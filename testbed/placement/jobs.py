@@ -13,6 +13,7 @@ from testbed.placement.learning import Learned
 from testbed.placement.measure import Regret, Response, Sizes
 from testbed.placement.nearest import Nearest
 from testbed.placement.timing import Timing
+from testbed.placement.warm import Warm
 
 JUDGED: Final = (policies.CLAIRVOYANT, policies.TRUE, policies.OURS)
 REGRETTING: Final = (
@@ -57,6 +58,7 @@ class Found(msgspec.Struct):
     nearest: list[tuple[None, Nearest]] = []
     learned: list[tuple[float, Learned]] = []
     timing: list[tuple[None, Timing]] = []
+    warm: list[tuple[None, Warm]] = []
 
 
 def run(job: Job) -> tuple[str, Any, Any]:
@@ -65,7 +67,7 @@ def run(job: Job) -> tuple[str, Any, Any]:
 
 
 def jobs(sizes: Sizes) -> list[Job]:
-    """Return all jobs but the timing, those that take longest first."""
+    """Return all jobs but what is timed, those that take longest first."""
     return [
         *_perturbed(sizes),
         *_responses(sizes),

@@ -34,6 +34,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     regret: int = 3000
     decisions: int = 20_000
     agents: tuple[int, ...] = (100, 1000, 10_000)
+    pairs: int = 40
+    pair_calls: int = 100
 
 
 QUICK: Final = Sizes(
@@ -48,6 +50,8 @@ QUICK: Final = Sizes(
     bag=16,
     regret=300,
     decisions=2000,
+    pairs=20,
+    pair_calls=20,
 )
 
 

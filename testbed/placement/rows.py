@@ -22,6 +22,7 @@ BOUND: Final = 1.15
 P50_US: Final = 20.0
 P99_US: Final = 80.0
 UPDATE_US: Final = 50.0
+PLACED: Final = 1.05
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +54,7 @@ def rows(found: Found) -> list[Row]:
         *_campaigns(found),
         *_energy(found),
         *_timing(found),
+        *_warm(found),
         *_learned(found),
     ]
 
@@ -173,6 +175,11 @@ def _timing(found: Found) -> Iterator[Row]:
             (f"index update, mean with heartbeats, {where}", each.update_us, None),
         ):
             yield Row(claim=claim, reached=reached, limit=limit if judged else None, unit="µs")
+
+
+def _warm(found: Found) -> Iterator[Row]:
+    for _, each in found.warm:
+        yield _most("warm call, placed over pinned, pairs", each.ratios, PLACED)
 
 
 def _learned(found: Found) -> Iterator[Row]:

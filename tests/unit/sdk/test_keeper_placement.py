@@ -244,6 +244,14 @@ def test_with_wait_a_call_waits_for_an_agent_to_join(desk: Desk) -> None:
     assert work.agent == "c"
 
 
+def test_a_short_wait_is_not_made_longer(desk: Desk) -> None:
+    (work,) = desk.submit(job=a_job(demand=Demand(agent="c"), wait_s=2.0))
+    desk.wait(1.5)
+    assert not desk.ended
+    desk.wait(2.0)
+    assert "none has joined in 2" in problem_of(work)
+
+
 def test_each_call_waits_for_as_long_as_it_says(desk: Desk) -> None:
     job = a_job(demand=Demand(agent="c"), wait_s=30.0)
     (first,) = desk.submit(job=job)
