@@ -16,23 +16,20 @@ from gossamer import problems, stealing
 from gossamer.backlog import Backlog, Line
 from gossamer.effects import Effect, Ended, Running
 from gossamer.hedging import Hedges
+from gossamer.lessons import Lessons
 from gossamer.peer import LEASE_S, Peer
+from gossamer.placing import CHECK_S, Placing
 from gossamer.work import Job, Work
 from gossamer_mesh import wire
 from gossamer_mesh.capability import Capabilities
-from gossamer_mesh.errors import MeshError, NoAgentError
 from gossamer_mesh.task import Event, State, step
-from gossamer_placement.bounds import SURE, impossible
-from gossamer_placement.choice import BURST
-from gossamer_placement.estimates import Observation
 from gossamer_placement.fleet import Fleet
-from gossamer_placement.model import Decision, Demand, Request
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from gossamer_placement.row import Row
+    from gossamer_placement.model import Decision
 
 PING_S: Final = 0.25
 """While an agent owes us something, it is pinged this often."""
@@ -54,21 +51,6 @@ LINES_TRIED: Final = 32
 
 MOST_REFUSALS: Final = 100
 
-LEARNED: Final = 8
-"""So many calls that went well are learned from between two events, at most."""
-
-MEASURED: Final = 8
-"""So many agents a tick are asked how far they are, where the nearest is wanted."""
-
-PARDON_S: Final = 60.0
-"""A refusal counts for so long: what an agent lacked it may have got."""
-
-SIZED: Final = 1024
-"""So many waiting calls of different length are placed by their lengths at a time."""
-
-CHECK_S: Final = 1.0
-"""How often it is looked whether a deadline or a budget can be kept by anybody at all."""
-
 
 class Keeper:
     """All tasks of one caller that have not ended.
@@ -83,7 +65,8 @@ class Keeper:
         self.trouble = ""
         self.holding = False
         self.fleet = Fleet() if fleet is None else fleet
-        self._rng = rng
+        self._placing = Placing(self.fleet, rng)
+        self._lessons = Lessons(self.fleet)
         self._peers: dict[str, Peer] = {}
         self._backlog = Backlog()
         self._works: dict[int, Work] = {}
@@ -93,9 +76,6 @@ class Keeper:
         self._up = True
         self._calm_until = 0.0
         self._settled_at: float | None = None
-        self._pardoned_at = 0.0
-        self._near: dict[Demand, None] = {}
-        self._unlearned: list[tuple[Work, wire.Done, str, float]] = []
         self._hedges = Hedges(self.fleet)
 
     @property
@@ -105,7 +85,7 @@ class Keeper:
     @property
     def busy(self) -> bool:
         """Whether time matters: something is waited for, or to be acknowledged."""
-        return bool(self._works or self._unacked or self._near)
+        return bool(self._works or self._unacked) or self._placing.measures
 
     def works(self) -> list[Work]:
         return list(self._works.values())
@@ -117,7 +97,7 @@ class Keeper:
         effects: list[Effect] = []
         lines: dict[Line, None] = {}
         held, line_of = self._works, self._backlog.line
-        self._pardon(now)
+        self._placing.pardon(now)
         for work in works:
             held[work.number] = work
             line = line_of(work.job)
@@ -352,7 +332,7 @@ class Keeper:
         self._expire(now, effects)
         if not self._up:
             return effects
-        self._pardon(now)
+        self._placing.pardon(now)
         for agent in self._full:
             candidate = self.fleet.get(agent)
             if candidate is not None:
@@ -383,14 +363,10 @@ class Keeper:
 
     def _measure(self, now: float, effects: list[Effect]) -> None:
         """Ping some of those who may be nearest, if that is what was asked for lately."""
-        for demand in list(self._near):
-            unmeasured = self.fleet.unmeasured(demand, MEASURED)
-            if not unmeasured:
-                del self._near[demand]
-            for candidate in unmeasured:
-                peer = self._peers.get(candidate.name)
-                if peer is not None and now - peer.pinged_at >= SUSPECT_S:
-                    effects.append(peer.ping(now, self.fleet.estimates.network.coordinate))
+        for candidate in self._placing.to_measure():
+            peer = self._peers.get(candidate.name)
+            if peer is not None and now - peer.pinged_at >= SUSPECT_S:
+                effects.append(peer.ping(now, self.fleet.estimates.network.coordinate))
 
     def leave(self) -> list[Effect]:
         """Say goodbye to every agent that we dealt with."""
@@ -418,8 +394,7 @@ class Keeper:
         """Place what can be placed of a line; say whether it got anywhere."""
         if not self._up or self.holding:
             return False
-        if self._unlearned:
-            self.reflect()
+        self._lessons.learn()
         job, works = line.job, line.works
         if not self.fleet.feasible(job.demand).agents:
             return self._nobody(line, now, effects)
@@ -429,12 +404,7 @@ class Keeper:
             self._fail_impossible(line, now, effects)
             if not works:
                 return True
-        if hint.objective == "nearest" and job.demand not in self._near:
-            self._near[job.demand] = None
-        request, numbers = self._request(line, now)
-        placed = self.fleet.place(job.demand, hint, request, self._rng)
-        if not placed and hint.budget is not None:
-            placed = self._probe(job, request)
+        placed, numbers = self._placing.place(line, now)
         batches: dict[str, list[Work]] = {}
         for decision, count in placed:
             agent = decision.agent
@@ -458,100 +428,14 @@ class Keeper:
 
     def explain(self, job: Job, size_bytes: int, now: float) -> Decision:
         """Return where one call would go, without sending it; raise why nowhere."""
-        self._pardon(now)
-        if not self.fleet.feasible(job.demand).agents:
-            raise problems.no_agent(job, self.fleet, self.trouble)
-        request = Request(
-            function=job.function,
-            cpus=job.demand.cpus,
-            size_bytes=size_bytes,
-            now=now,
-            explore=False,
-        )
-        problem = self._impossible(job, size_bytes, 1, now)
-        if problem is not None:
-            raise problem
-        decision = self.fleet.preview(job.demand, job.hint, request, self._rng)
-        if decision is None:
-            raise NoAgentError(
-                f"the agents that can run {job.name} have enough to do for now: a call would wait "
-                "here until one has room",
-                function=job.name,
-            )
-        return decision
-
-    def _request(self, line: Line, now: float) -> tuple[Request, Sequence[int]]:
-        """Return what is asked of placement for a line, and which works its sizes are of."""
-        job, first, count = line.job, line.first(), len(line.works)
-        numbers: Sequence[int] = ()
-        sizes: Sequence[int] = ()
-        if count >= BURST:
-            scale = self.fleet.estimates.runtimes.of(job.function).scale
-            last = next(reversed(line.works.values()))
-            if scale(first.size) != scale(last.size):
-                numbers = line.largest_first(SIZED)
-                sizes = [line.works[number].size for number in numbers]
-        request = Request(
-            function=job.function,
-            cpus=job.demand.cpus,
-            size_bytes=first.size,
-            items=first.items or 1,
-            count=len(sizes) or count,
-            remaining=count,
-            sizes=sizes,
-            late_s=now - first.submitted_at if job.hint.deadline_s else 0.0,
-            now=now,
-            explore=job.idempotent,
-        )
-        return request, numbers
+        return self._placing.explain(job, size_bytes, now, self.trouble)
 
     def _fail_impossible(self, line: Line, now: float, effects: list[Effect]) -> None:
-        """End calls for which nobody could keep the deadline or the budget, though all were idle.
-
-        Short ones of the same job may be possible where long ones are not.
-        """
-        if now - line.checked_at < CHECK_S:
-            return
-        line.checked_at = now
-        job = line.job
-        problem_of: dict[tuple[int, int], MeshError | None] = {}
-        for work in list(itertools.islice(line.works.values(), SIZED)):
-            kind = (work.size, work.items)
-            if kind not in problem_of:
-                problem_of[kind] = self._impossible(job, work.size, work.items, now)
-            problem = problem_of[kind]
-            if problem is not None:
-                self._backlog.remove(work)
-                work.problem = problem
-                self._finish(work, Event.FAIL, now, effects)
-
-    def _impossible(self, job: Job, size_bytes: int, items: int, now: float) -> MeshError | None:
-        """Return why nobody could bring such a call in time, or for its budget; else None."""
-        request = Request(
-            function=job.function,
-            cpus=job.demand.cpus,
-            size_bytes=size_bytes,
-            items=items or 1,
-            now=now,
-            explore=False,
-        )
-        best = impossible(self.fleet, job.demand, job.hint, request)
-        return None if best is None else _cannot_be(job, best)
-
-    def _probe(self, job: Job, request: Request) -> list[tuple[Decision, int]]:
-        """Where by a mere guess everybody is too dear, let one call show what a call costs."""
-        if self.fleet.estimates.runtimes.of(job.function).count >= SURE:
-            return []
-        if any(candidate.outstanding for candidate in self.fleet.feasible(job.demand).agents):
-            return []
-        one = msgspec.structs.replace(request, count=1, sizes=())
-        hint = msgspec.structs.replace(job.hint, objective="cheapest", budget=None)
-        return self.fleet.place(job.demand, hint, one, self._rng)
-
-    def _pardon(self, now: float) -> None:
-        if now - self._pardoned_at >= CHECK_S:
-            self._pardoned_at = now
-            self.fleet.pardon(now - PARDON_S)
+        """End calls for which nobody could keep the deadline or the budget."""
+        for work, problem in self._placing.hopeless(line, now):
+            self._backlog.remove(work)
+            work.problem = problem
+            self._finish(work, Event.FAIL, now, effects)
 
     def _expire(self, now: float, effects: list[Effect]) -> None:
         """End what still waits here though its deadline has passed."""
@@ -619,21 +503,10 @@ class Keeper:
         """Start backups of what is late, each on another agent than its original."""
         for work in self._hedges.due(now):
             job = work.job
-            request = Request(
-                function=job.function,
-                cpus=job.demand.cpus,
-                size_bytes=work.size,
-                items=work.items or 1,
-                late_s=now - work.submitted_at if job.hint.deadline_s else 0.0,
-                now=now,
-                explore=False,
-                avoid=work.agent,
-            )
-            placed = self.fleet.place(job.demand, job.hint, request, self._rng)
-            if not placed:
+            decision = self._placing.backup(work, now)
+            if decision is None:
                 continue
             backup = self._hedges.backup(work)
-            decision = placed[0][0]
             backup.agent, backup.decision = decision.agent, decision
             backup.attempt, backup.placed_at, backup.state = 1, now, State.PLACED
             self._works[backup.number] = backup
@@ -690,7 +563,7 @@ class Keeper:
             # Its owner has had one outcome already.
             self._finish(work, Event.CANCEL, now, effects)
         elif status == "ok":
-            self._learn(work, done, now)
+            self._lessons.note(work, done, now)
             original = self._hedges.original(work)
             if original is not None:
                 self._overtaken(original, work, done, now, effects, back)
@@ -700,44 +573,20 @@ class Keeper:
             why = "gave it up, for it had not heard from us,"
             self._lost(work, why, now, effects, back)
         elif status == "crashed" and work.retries > 0:
-            self._learn(work, done, now)
+            self._lessons.note(work, done, now)
             work.retries -= 1
             back.append(work)
         else:
-            self._learn(work, done, now)
+            self._lessons.note(work, done, now)
             work.outcome = done
             if status != "error":
                 work.problem = problems.ended_badly(work, done)
             event = Event.EXPIRE if status == "expired" else Event.FAIL
             self._finish(work, event, now, effects)
 
-    def _learn(self, work: Work, done: wire.Done, now: float) -> None:
-        """Remember how a call went. Its owner does not wait until it is learned from."""
-        if len(self._unlearned) < LEARNED or done.status != "ok":
-            self._unlearned.append((work, done, work.agent, now))
-
     def reflect(self) -> None:
-        """Learn from the calls that have ended: of a flood, from some of them."""
-        unlearned, self._unlearned = self._unlearned, []
-        for work, done, agent, now in unlearned:
-            decision = work.decision
-            self.fleet.observe(
-                Observation(
-                    function=work.job.function,
-                    agent=agent,
-                    run_s=done.ran_s,
-                    items=work.items or 1,
-                    size_bytes=work.size,
-                    result_bytes=len(done.payload),
-                    queued_s=done.queued_s,
-                    elapsed_s=now - work.placed_at,
-                    expected_wait_s=decision.expected_wait_s if decision is not None else -1.0,
-                    cold=done.cold,
-                    ok=done.status == "ok",
-                    unfit=done.unfit or done.status == "crashed",
-                ),
-                now,
-            )
+        """Learn from the calls that have ended."""
+        self._lessons.learn()
 
     def _refused(
         self,
@@ -832,10 +681,3 @@ def _report(peer: Peer, state: wire.AgentState, now: float, seen_at: float = 0.0
     candidate.outstanding = len(peer.owed)
     if state.seq >= candidate.state.seq:
         candidate.report(state, now, seen_at)
-
-
-def _cannot_be(job: Job, best: Row) -> MeshError:
-    budget = job.hint.budget
-    if budget is not None and best.cost > budget:
-        return problems.too_dear(job, best.term("cheapest"))
-    return problems.too_slow(job, best.term("fastest"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gossamer.keeper import PARDON_S
 from gossamer.peer import TOO_LATE
+from gossamer.placing import PARDON_S
 from gossamer.work import Work
 from gossamer_mesh import wire
 from gossamer_mesh.capability import Price
