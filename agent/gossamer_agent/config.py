@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
 
-from gossamer_agent import probe, setting
+from gossamer_agent import probe, resource, setting
 from gossamer_agent.probe import cpu
+from gossamer_agent.resource import Resource
 from gossamer_agent.setting import Setting, UnfitError
 from gossamer_agent.tables import Table
 from gossamer_mesh.errors import ConfigError
@@ -60,6 +61,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     carbon: Table = ()
     speed: float = 0.0
     data: Mapping[str, int] = {}
+    resources: tuple[Resource, ...] = ()
 
 
 _MiB: Final = 2**20
@@ -95,6 +97,7 @@ SETTINGS: Final = (
     Setting("power.carbon", "carbon", setting.table(0, MOST_CARBON, "in g/kWh", _DIRTIER_BY_DAY)),
     Setting("work.speed", "speed", setting.number(SLOWEST, FASTEST, "beside a reference core")),
     Setting("data", "data", setting.data),
+    Setting("resources", "resources", resource.read),
 )
 
 _BY_KEY: Final = {each.key: each for each in SETTINGS}
@@ -143,6 +146,7 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
     carbon: float | Mapping[str, float] | None = None,
     speed: float | None = None,
     data: Mapping[str, int | str | bool] | None = None,
+    resources: Sequence[Mapping[str, object]] | None = None,
 ) -> AgentConfig:
     """Return the configuration that these flags make, checked as a file is; None: the default."""
     given: dict[str, object] = {
@@ -169,6 +173,7 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
         "power.carbon": carbon,
         "work.speed": speed,
         "data": data,
+        "resources": resources,
     }
     told = {key: value for key, value in given.items() if value is not None}
     return _checked(told, "flags", Path.cwd())

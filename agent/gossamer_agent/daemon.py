@@ -112,6 +112,7 @@ class _Agent:
             slots=config.slots,
             room=config.queue,
             gpus=[gpu.index for gpu in found.gpus],
+            resources=config.resources,
             warm=config.warm,
             recycle_after=config.recycle_after,
             memory_bytes=config.memory_bytes,

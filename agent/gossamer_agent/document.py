@@ -26,6 +26,7 @@ class Document:
             price=_price(config, seconds_of_day),
             power=_power(config, seconds_of_day),
             data=dict(config.data),
+            resources={each.name: each.count for each in config.resources},
         )
 
     def renewed(self, seconds_of_day: float, statistics: bytes | None) -> bool:

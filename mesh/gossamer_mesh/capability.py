@@ -88,7 +88,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     `speed` is how fast one slot is beside a reference core of 1, 0 if unknown; `data` the named
     data kept here, with their sizes in bytes, 0 if unknown; `statistics` what the agent has seen
-    of functions, in an encoding with a version of its own (`gossamer_placement.statistics`).
+    of functions, in an encoding with a version of its own (`gossamer_placement.statistics`);
+    `resources` how many there are of each thing that one call at a time can have.
     """
 
     agent: str
@@ -117,6 +118,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     power: Power | None = None
     data: dict[str, int] = {}
     statistics: bytes = b""
+    resources: dict[str, int] = {}
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -45,6 +45,7 @@ class AgentState(_Wire, frozen=True, array_like=True, gc=False):
     `queue_s` is what a call of one slot would wait here, as far as the agent can tell, with what
     runs counted in when no slot is free. `cold_s` is what has to pass besides before anything
     can start (a batch job that is waited for): the median, and `cold_high_s` the 90th percentile.
+    `claimed`: how many units of which named resource running and waiting calls ask for.
     """
 
     seq: int
@@ -56,10 +57,14 @@ class AgentState(_Wire, frozen=True, array_like=True, gc=False):
     draining: bool = False
     cold_s: float = 0.0
     cold_high_s: float = 0.0
+    claimed: tuple[tuple[str, int], ...] = ()
 
 
 class Job(_Wire, frozen=True, array_like=True):
-    """What the calls of one `Run` have in common: code and demand."""
+    """What the calls of one `Run` have in common: code and demand.
+
+    `resources`: how many units of which named resource a call has for itself.
+    """
 
     function: bytes
     name: str
@@ -70,6 +75,7 @@ class Job(_Wire, frozen=True, array_like=True):
     orphans: Orphans = "cancel"
     python: str = ""
     code: bytes = b""
+    resources: tuple[tuple[str, int], ...] = ()
 
 
 class Call(_Wire, frozen=True, array_like=True):

@@ -56,17 +56,18 @@ class _Line:
         "taken",
     )
 
-    def __init__(self, row: Row, candidate: Candidate, cpus: int, rest: int) -> None:
+    def __init__(self, row: Row, candidate: Candidate, request: Request, rest: int) -> None:
         self.row = row
         self.candidate = candidate
         self.run_s = max(row.run_s, SHORTEST_S)
-        self.slots = max(1, candidate.slots // cpus)
+        self.slots = candidate.at_once(request.cpus, request.resources)
         # When it could have ended a call of no length.
         self.ready_s = row.eta_s - row.run_s
         self.rest = rest
         busy = candidate.slots - candidate.free + candidate.ahead_calls
         # What waits beyond the slots is in the row's wait already.
-        self.taken = self.before = busy // cpus if busy < candidate.slots else 0
+        waits = busy >= candidate.slots or bool(request.resources)
+        self.taken = self.before = 0 if waits else busy // request.cpus
         self.given_s = 0.0
 
     def ends_s(self) -> float:
@@ -119,7 +120,7 @@ def place(
     decisions: list[tuple[Decision, int]] = []
     for line, count, index in placed:
         row = line.row
-        line.candidate.place(count, request.cpus, row.run_s, request.now)
+        line.candidate.place(count, request.cpus, row.run_s, request.now, request.resources)
         estimates.worked_s += count * row.run_s
         decision = Decision(
             agent=row.agent,
@@ -154,14 +155,14 @@ def _lines(scored: scoring.Scored, request: Request, hint: Hint, *, known: bool)
     for row, candidate, value in zip(rows, scored[1], scores, strict=True):
         if value > most:
             continue
-        at_once = max(1, candidate.slots // request.cpus)
+        at_once = candidate.at_once(request.cpus, request.resources)
         ahead = at_once * scoring.AHEAD_UNKNOWN
         if known:
             ahead = int(scoring.AHEAD_S * at_once / max(row.run_s, SHORTEST_S))
             ahead = max(ahead, at_once * scoring.AHEAD_LEAST)
         room = candidate.room - candidate.ahead_calls
         rest = min(ahead - candidate.outstanding, room)
-        line = _Line(row, candidate, request.cpus, max(0, rest))
+        line = _Line(row, candidate, request, max(0, rest))
         if objective == "spread":
             line.ready_s, line.run_s = row.load, 1.0
         lines.append(line)

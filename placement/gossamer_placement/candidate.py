@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gossamer_placement.hardware import Hardware, hardware_of
 from gossamer_placement.rates import Rates, rates_of
@@ -24,21 +24,29 @@ each late one counts 30 %, and all of them for a minute after the last."""
 
 MOST_SLOTS: Final = 1_000_000
 
+HANDED_OVER_S: Final = 0.05
+"""Between two processes that have a resource one after the other: one ends, one is forked."""
+
+Needs: TypeAlias = tuple[tuple[str, int], ...]
+"""How many units of which named resource."""
+
 
 class Candidate:
     """One agent: its document and last state, and what the caller has on its way to it.
 
     `outstanding` counts the caller's own calls that the agent has not ended, `ahead_calls` and
     `ahead_s` those of them (slots × seconds, predicted) that `state` cannot know of yet, because
-    they were sent less than a round trip before it came. `clear_at`: when the queue it reported
-    will have gone, if it is as long as the agent says. Neither a `suspect` nor a `full` one is
-    given more. `local`: on the caller's own machine, or at its site.
+    they were sent less than a round trip before it came. `claimed` counts the units of named
+    resources that calls there have or wait for, with those on their way. `clear_at`: when the
+    queue it reported will have gone, if it is as long as the agent says. Neither a `suspect` nor a
+    `full` one is given more. `local`: on the caller's own machine, or at its site.
     """
 
     __slots__ = (
         "_ahead",
         "ahead_calls",
         "ahead_s",
+        "claimed",
         "clear_at",
         "cold_high_s",
         "cold_s",
@@ -80,7 +88,8 @@ class Candidate:
         self.coordinate: tuple[float, ...] = ()
         self.ahead_calls = 0
         self.ahead_s = 0.0
-        self._ahead: collections.deque[tuple[float, float, int, int]] = collections.deque()
+        self._ahead: collections.deque[tuple[float, float, int, int, Needs]] = collections.deque()
+        self.claimed: dict[str, int] = {}
         self.describe(document)
         self.report(state, now)
 
@@ -110,12 +119,16 @@ class Candidate:
         ahead = self._ahead
         before = max(now - self.rtt_s, seen_at)
         while ahead and ahead[0][0] <= before:
-            _, spent_s, taken, _ = ahead.popleft()
+            _, spent_s, taken, _, _ = ahead.popleft()
             self.ahead_s -= spent_s
             self.ahead_calls -= taken
         if not ahead:
             self.ahead_s = 0.0
             self.ahead_calls = 0
+        if state.claimed or self.claimed:
+            self.claimed = dict(state.claimed)
+            for _, _, _, calls, resources in ahead:
+                self._claim(calls, resources)
 
     def take_over(self, before: Candidate) -> None:
         """Continue as the same agent, which has described itself anew."""
@@ -128,13 +141,21 @@ class Candidate:
         newest = before if before.state.seq > self.state.seq else self
         self.report(newest.state, newest.reported_at)
 
-    def place(self, calls: int, slots: int, run_s: float, now: float) -> None:
-        """Count calls as on their way: `slots` each, `run_s` each."""
+    def place(
+        self, calls: int, slots: int, run_s: float, now: float, resources: Needs = ()
+    ) -> None:
+        """Count calls as on their way: `slots` and `resources` each, `run_s` each."""
         self.outstanding += calls
         spent_s = calls * slots * run_s
-        self._ahead.append((now, spent_s, calls * slots, calls))
+        self._ahead.append((now, spent_s, calls * slots, calls, resources))
         self.ahead_s += spent_s
         self.ahead_calls += calls * slots
+        if resources:
+            self._claim(calls, resources)
+
+    def _claim(self, calls: int, resources: Needs) -> None:
+        for name, count in resources:
+            self.claimed[name] = self.claimed.get(name, 0) + calls * count
 
     def waited(self, seconds: float, expected_s: float, run_s: float, now: float) -> None:
         """Take in how long a call waited there, and how long it should have, by what it said.
@@ -151,10 +172,11 @@ class Candidate:
 
     def take_back(self) -> None:
         """Undo the last `place`."""
-        _, spent_s, slots, calls = self._ahead.pop()
+        _, spent_s, slots, calls, resources = self._ahead.pop()
         self.outstanding -= calls
         self.ahead_s -= spent_s
         self.ahead_calls -= slots
+        self._claim(-calls, resources)
 
     def wait_s(self, slots: int, now: float) -> float:
         """Return how long a call of so many slots would wait here, as far as is known."""
@@ -162,6 +184,23 @@ class Candidate:
             return 0.0
         # What is on its way takes the free slots first.
         return max(0.0, self.clear_at - now) + self.ahead_s / self.slots
+
+    def at_once(self, cpus: int, resources: Needs) -> int:
+        """Return how many calls that each need so much can run here together, 1 at least."""
+        calls = self.slots // cpus
+        for name, count in resources:
+            calls = min(calls, self.document.resources.get(name, 0) // count)
+        return max(1, calls)
+
+    def claims_s(self, resources: Needs, run_s: float) -> float:
+        """Return how long a call waits for named resources, where each has them for `run_s`."""
+        longest_s = 0.0
+        for name, count in resources:
+            units = max(1, self.document.resources.get(name, 0))
+            over = min(self.claimed.get(name, 0), MOST_SLOTS) + count - units
+            if over > 0:
+                longest_s = max(longest_s, HANDED_OVER_S + over * run_s / units)
+        return longest_s
 
     @property
     def load(self) -> float:

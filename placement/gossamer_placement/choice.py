@@ -98,7 +98,7 @@ class Choice:
         if not has_room(candidate, request, run_s):
             # It has enough of ours for now. To wait for it is better than to go to a worse one.
             return None
-        candidate.place(1, request.cpus, run_s, request.now)
+        candidate.place(1, request.cpus, run_s, request.now, request.resources)
         estimates.worked_s += run_s
         estimates.choices += 1
         estimates.explored += at != expected

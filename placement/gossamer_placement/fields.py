@@ -217,6 +217,7 @@ _FIELDS: Final = (
         lambda d: {runtime.name for runtime in d.runtimes},
     ),
     Field("data", "names", "the named data kept there", lambda d: d.data),
+    Field("resources", "names", "the named resources there", lambda d: d.resources),
     Field(
         "pythons",
         "names",
@@ -272,20 +273,32 @@ _BY_NAME: Final = {field.name: field for field in _FIELDS}
 
 
 def known() -> tuple[Field, ...]:
-    """Return all fields, for help and documents; `labels.<name>` stands for every label."""
-    return (*_FIELDS, label("<name>"))
+    """Return all fields, for help and documents; `<name>` stands for every label or resource."""
+    return (*_FIELDS, label("<name>"), resource("<name>"))
 
 
 def find(name: str) -> Field | None:
-    """Return the field of this name, labels included; None if there is none."""
+    """Return the field of this name, labels and resources included; None if there is none."""
     if name.startswith("labels.") and len(name) > len("labels."):
         return label(name.removeprefix("labels."))
+    if name.startswith("resources.") and len(name) > len("resources."):
+        return resource(name.removeprefix("resources."))
     return _BY_NAME.get(name)
 
 
 def label(key: str) -> Field:
     """Return the field of the label `key`, which may be any text."""
     return Field(f"labels.{key}", "text", "a label from its config", lambda d: d.labels.get(key))
+
+
+def resource(name: str) -> Field:
+    """Return the field of the named resource `name`: its units, missing where there is none."""
+    return Field(
+        f"resources.{name}",
+        "number",
+        "how many units of a named resource there are",
+        lambda d: d.resources.get(name),
+    )
 
 
 def nearest(name: str) -> str:
@@ -295,6 +308,8 @@ def nearest(name: str) -> str:
 
     if name.startswith("label."):
         return f"labels.{name.removeprefix('label.')}"
+    if name.startswith("resource."):
+        return f"resources.{name.removeprefix('resource.')}"
     return next(iter(difflib.get_close_matches(name.lower(), _BY_NAME, 1)), "")
 
 

@@ -35,7 +35,8 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
 
     `python` is the minor version its code needs, `data` the name of data that must be where it
     runs, `scheduler` and `runtime` what must be reachable there, `where` an expression over the
-    capability document (`gossamer_placement.where`).
+    capability document (`gossamer_placement.where`), `resources` the units of named resources
+    that it has for itself, by name.
     """
 
     cpus: int = 1
@@ -49,6 +50,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     data: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     where: str = ""
+    resources: tuple[tuple[str, int], ...] = ()
 
 
 class Hint(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +72,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     what it reads by name or digest, with sizes: an agent that has one need not be sent it.
     `late_s` is how much of the deadline has passed. `explore`: whether an agent may be tried to
     learn from it; `avoid` is an agent that is not to have it. `remaining` is how many such calls
-    wait altogether, `sizes` those of the first `count` of them where they differ.
+    wait altogether, `sizes` those of the first `count` of them where they differ. `resources`
+    are what each has for itself, as in a `Demand`.
     """
 
     function: bytes = b""
@@ -86,6 +89,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     late_s: float = 0.0
     now: float = 0.0
     explore: bool = True
+    resources: tuple[tuple[str, int], ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

@@ -79,8 +79,14 @@ def _found_there(demand: Demand) -> Iterator[Clause]:
         yield Clause(f"runtime={runtime}", lambda d: any(r.name == runtime for r in d.runtimes))
     if data:
         yield Clause(f"data={data}", lambda d: data in d.data)
+    for name, count in demand.resources:
+        yield _resource(name, count)
     for key, value in demand.labels:
         yield _label(key, value)
+
+
+def _resource(name: str, count: int) -> Clause:
+    return Clause(f"resources.{name}>={count}", lambda d: d.resources.get(name, 0) >= count)
 
 
 def _label(key: str, value: str) -> Clause:

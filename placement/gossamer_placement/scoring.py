@@ -46,10 +46,12 @@ AHEAD_LEAST: Final = 2
 
 def has_room(candidate: Candidate, request: Request, run_s: float) -> bool:
     """Whether the caller should put another call there now, as far as its own calls go."""
-    calls = candidate.outstanding * request.cpus
-    if calls < AHEAD_LEAST * candidate.slots:
+    calls, slots = candidate.outstanding * request.cpus, candidate.slots
+    if request.resources:
+        slots = candidate.at_once(request.cpus, request.resources) * request.cpus
+    if calls < AHEAD_LEAST * slots:
         return True
-    return calls * run_s < AHEAD_S * candidate.slots
+    return calls * run_s < AHEAD_S * slots
 
 
 def left_out(feasible: Feasible, request: Request, estimates: Estimates) -> AbstractSet[str]:
@@ -85,11 +87,8 @@ def score(  # noqa: C901  the hot path: each part would cost a call an agent
     rows: list[PlainRow] = []
     candidates: list[Candidate] = []
     for candidate in sample:
-        ahead = candidate.ahead_calls
-        if candidate.suspect or candidate.full or candidate.room <= ahead:
-            continue
-        name = candidate.name
-        if name in without:
+        ahead, name = candidate.ahead_calls, candidate.name
+        if candidate.suspect or candidate.full or candidate.room <= ahead or name in without:
             continue
         run_s = class_s.get(candidate.kind)
         if run_s is None:
@@ -113,6 +112,8 @@ def score(  # noqa: C901  the hot path: each part would cost a call an agent
             queue_s += (usual_s - queue_s) * age_s / (age_s + FORGET_S)
         if candidate.late_until > now:
             queue_s += candidate.late_s
+        if request.resources:
+            queue_s = max(queue_s, candidate.claims_s(request.resources, run_s))
         cold_s = candidate.cold_s
         if colds is not None:
             cold_s += colds.cold_s(environment, candidate.hardware, name)

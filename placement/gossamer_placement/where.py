@@ -64,7 +64,7 @@ _TOKEN: Final = re.compile(
     r"""\s*(?:
         (?P<number>[0-9][\w.]*(?:%|[ ][KkMmGgTtPp]i?[Bb]\b)?)
       | (?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
-      | (?P<word>labels\.[A-Za-z0-9_./-]+|[A-Za-z_]\w*(?:\.\w+)*)
+      | (?P<word>(?:labels|resources)\.[A-Za-z0-9_./-]+|[A-Za-z_]\w*(?:\.\w+)*)
       | (?P<sign>==|!=|<=|>=|[-<>()\[\],])
       | (?P<end>\Z)
       | (?P<odd>.)

@@ -36,9 +36,10 @@ def function(**given: Unpack[Given]) -> Callable[[Callable[P, R]], Callable[P, R
     What must be there: `cpus` and `gpus`, counts; `memory`, bytes or "2GiB", beyond which the
     call fails with `MemoryError`; `arch`, like "arm64"; `scheduler` and `runtime`, a batch
     system or container runtime to be reached, like "slurm" and "podman"; `data`, the name of
-    data kept there; `labels`, a mapping (`site` counts as a label); `on`, an agent by its name
-    or those of one label, "room=lab-2"; `where`, an expression over what agents say of
-    themselves, like "gpu.memory >= 16GiB and site != 'field'".
+    data kept there; `resources`, what a call has for itself, by the names that agents give it:
+    "camera-7", or {"licence": 2}; `labels`, a mapping (`site` counts as a label); `on`, an agent
+    by its name or those of one label, "room=lab-2"; `where`, an expression over what agents say
+    of themselves, like "gpu.memory >= 16GiB and site != 'field'".
 
     Which is preferred: `place`, "nearest", "fastest", "cheapest", "greenest", "spread", or a
     hint with bounds, like `fastest(within="200ms")`. `wait` is how long a call waits for an agent
@@ -125,6 +126,7 @@ def job_of(code: FunctionCode, options: Options) -> Job:
             data=options.data,
             labels=labels,
             where=options.where,
+            resources=options.resources,
         ),
         hint=options.hint,
         timeout_s=options.timeout_s,

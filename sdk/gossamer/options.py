@@ -28,6 +28,7 @@ class GivenToMap(TypedDict, total=False):
     scheduler: str | None
     runtime: str | None
     data: str | None
+    resources: str | Mapping[str, int] | None
     where: str | None
     on: str | None
     labels: Mapping[str, str] | None
@@ -61,6 +62,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     scheduler: str = ""
     runtime: str = ""
     data: str = ""
+    resources: tuple[tuple[str, int], ...] = ()
     where: str = ""
     agent: str = ""
     pin: tuple[tuple[str, str], ...] = ()
@@ -203,6 +205,23 @@ def _labels(what: str, value: object) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(labels))
 
 
+def _resources(what: str, value: object) -> tuple[tuple[str, int], ...]:
+    if isinstance(value, str):
+        return ((check_name(value, what), 1),)
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"{what}={reprlib.repr(value)}: give a name, or a mapping from names to how many, "
+            'like {"camera-7": 1}'
+        )
+    given = cast("Mapping[object, object]", value)
+    needs: list[tuple[str, int]] = []
+    for name, count in given.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"{what}={{{name!r}: {count!r}}}: give names as text", value=given)
+        needs.append((check_name(name, what), _one_or_more(f"{what}[{name!r}]", count)))
+    return tuple(sorted(needs))
+
+
 def _orphans(what: str, value: wire.Orphans) -> wire.Orphans:
     if value not in {"cancel", "finish"}:
         raise ConfigError(f"{what}={value!r}: give 'cancel' or 'finish'", value=value)
@@ -218,6 +237,7 @@ _READ: Final[Mapping[str, tuple[str, Callable[[str, Any], object]]]] = {
     "scheduler": ("scheduler", _text),
     "runtime": ("runtime", _text),
     "data": ("data", _text),
+    "resources": ("resources", _resources),
     "where": ("where", _where),
     "labels": ("labels", _labels),
     "place": ("hint", _hint),

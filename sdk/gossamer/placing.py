@@ -74,6 +74,7 @@ class Placing:
         request = Request(
             function=job.function,
             cpus=job.demand.cpus,
+            resources=job.demand.resources,
             size_bytes=work.size,
             items=work.items or 1,
             late_s=now - work.submitted_at if job.hint.deadline_s else 0.0,
@@ -154,6 +155,7 @@ class Placing:
         request = Request(
             function=job.function,
             cpus=job.demand.cpus,
+            resources=job.demand.resources,
             size_bytes=first.size,
             items=first.items or 1,
             count=len(sizes) or count,
@@ -161,7 +163,8 @@ class Placing:
             sizes=sizes,
             late_s=now - first.submitted_at if job.hint.deadline_s else 0.0,
             now=now,
-            explore=job.idempotent,
+            # Who tries an agent to learn of it does not queue for a camera to do so.
+            explore=job.idempotent and not job.demand.resources,
         )
         return request, numbers
 
@@ -180,6 +183,7 @@ def _one(job: Job, size_bytes: int, items: int, now: float) -> Request:
     return Request(
         function=job.function,
         cpus=job.demand.cpus,
+        resources=job.demand.resources,
         size_bytes=size_bytes,
         items=items or 1,
         now=now,

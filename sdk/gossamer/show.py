@@ -71,6 +71,10 @@ def _row(candidate: Candidate) -> tuple[str, ...]:
     has = [gpu.name for gpu in document.gpus]
     has += [scheduler.name for scheduler in document.schedulers]
     has += [runtime.name for runtime in document.runtimes]
+    has += [
+        name if count == 1 else f"{name}×{count}"
+        for name, count in sorted(document.resources.items())
+    ]
     has += [f"{key}={value}" for key, value in sorted(document.labels.items())]
     queue = f"{state.queued} ({show_seconds(state.queue_s)})" if state.queued else "0"
     return (

@@ -49,6 +49,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             self.orphans,
             demand.python,
             self.code if with_code else b"",
+            demand.resources,
         )
 
 

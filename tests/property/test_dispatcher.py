@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossamer_agent.dispatcher import events as ev
+from gossamer_agent.resource import Resource
 from gossamer_agent.worker import frames
 from gossamer_mesh import wire
 from tests.unit.agent.shop import INCARNATION, Shop, code_of, digest_of, job_of, result
@@ -15,6 +16,15 @@ from tests.unit.agent.shop import INCARNATION, Shop, code_of, digest_of, job_of,
 CALLERS = ("ann", "bob", "cyd")
 NAMES = ("quick", "slow", "secret")
 SLOTS, GPUS = 3, (0, 1)
+RESOURCES = (Resource("cam"), Resource("key", 2))
+NEEDS = (
+    (("cam", 1),),
+    (("key", 1),),
+    (("key", 2),),
+    (("cam", 1), ("key", 1)),
+    (("key", 3),),
+    (("none", 1),),
+)
 
 CHOICES = st.integers(0, 10**6)
 SUBMITS = st.tuples(
@@ -29,6 +39,7 @@ SUBMITS = st.tuples(
             "cpus": st.sampled_from([1, 1, 1, 1, 2, 3, 9]),
             "gpus": st.sampled_from([0, 0, 0, 1, 2]),
             "with_code": st.booleans(),
+            "resources": st.sampled_from([(), (), (), *NEEDS]),
         }
     ),
     st.sampled_from([0.0, 0.0, 0.0, 0.1, 5.0, -1.0]),
@@ -63,7 +74,9 @@ class Play(Shop):
     """Workers and a control plane that may do anything that real ones can do."""
 
     def __init__(self):
-        super().__init__(slots=SLOTS, room=12, gpus=GPUS, warm=1, recycle_after=7)
+        super().__init__(
+            slots=SLOTS, room=12, gpus=GPUS, resources=RESOURCES, warm=1, recycle_after=7
+        )
         self.started = {}
         self.upto = {}
         self.sent = set()
@@ -245,6 +258,7 @@ class Play(Shop):
         assert 0 <= held <= SLOTS
         gpus = [gpu for worker in workers for gpu in worker.gpus]
         assert sorted(gpus + machine._workers._free_gpus) == list(GPUS)
+        self.check_resources()
         assert machine._workers.leaving == sum(worker.condemned for worker in workers)
         assert machine._workers.spawning >= 0
         assert 0.0 <= machine.state().queue_s < 1e6
@@ -276,6 +290,25 @@ class Play(Shop):
         if machine._draining:
             assert not waiting
             assert not parked
+
+    def check_resources(self):
+        """Of each resource every unit is free or had by one process that has not ended."""
+        stock = self.machine._workers.stock
+        had = {each.name: list(stock._free[each.name]) for each in RESOURCES}
+        for worker in self.machine._workers:
+            assert worker.number in self.hands
+            for resource, units in worker.resources:
+                had[resource.name] += units
+            wanted = dict(worker.key.resources) if worker.key else {}
+            assert wanted == {each.name: len(units) for each, units in worker.resources}
+        assert {name: sorted(units) for name, units in had.items()} == {"cam": [0], "key": [0, 1]}
+        told = [
+            (name, unit)
+            for hand in self.hands.values()
+            for name, units in (hand.settings or {}).get("environ", {}).items()
+            for unit in units.split(",")
+        ]
+        assert len(told) == len(set(told))
 
     def check_refusals(self, effects):
         """What was refused is not run, as long as its caller is known."""

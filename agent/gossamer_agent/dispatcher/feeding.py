@@ -11,6 +11,7 @@ from gossamer_agent.dispatcher.events import Effect, Reply, Retire, Spawn, ToWor
 from gossamer_agent.dispatcher.functions import UNKNOWN_S, Functions
 from gossamer_agent.dispatcher.parking import Parking
 from gossamer_agent.dispatcher.queue import Item, Key, Waiting
+from gossamer_agent.dispatcher.stock import Held
 from gossamer_agent.dispatcher.workers import Worker, Workers
 from gossamer_agent.worker import frames
 from gossamer_mesh.wire import NeedCode
@@ -74,9 +75,9 @@ class Feeder:
         if len(keys) > 1:
             holders = self._workers.busy_keys()
             keys.sort(key=holders.__contains__)
-        no_gpus = False
+        held_back: frozenset[str] = frozenset()
         for key in keys:
-            if no_gpus and key.gpus:
+            if held_back and not held_back.isdisjoint(key.scarce):
                 continue
             while (item := waiting.peek(key)) is not None:
                 worker = self._workers.idle_for(key)
@@ -87,9 +88,10 @@ class Feeder:
                     worker = self._busy_for(key, item, now)
                     if worker is None:
                         if not coming and _is_held_for(unserved_s):
-                            if not self._workers.lacking_gpus(key):
+                            lacking = self._workers.lacking(key)
+                            if not lacking:
                                 return
-                            no_gpus = True
+                            held_back |= lacking
                         break
                 self._hand(worker, key, now, effects)
 
@@ -137,14 +139,14 @@ class Feeder:
             return True
         if key.cpus > workers.free_slots:
             return False
-        lacking = workers.lacking_gpus(key)
+        lacking = workers.lacking(key)
         if not lacking and workers.room_for_more():
             workers.spawning += 1
             effects.append(Spawn(1))
             return True
         if workers.leaving:
             return True
-        other = workers.idle_elsewhere(key, needed, gpus=lacking)
+        other = workers.idle_elsewhere(key, needed, lacking)
         if other is None:
             return False
         workers.condemn(other)
@@ -208,4 +210,23 @@ def _is_held_for(unserved_s: float) -> bool:
 
 def _settings(worker: Worker) -> bytes:
     assert worker.key is not None
-    return json.dumps({"memory_bytes": worker.key.memory_bytes, "gpus": list(worker.gpus)}).encode()
+    settings: dict[str, object] = {
+        "memory_bytes": worker.key.memory_bytes,
+        "gpus": list(worker.gpus),
+    }
+    if worker.resources:
+        settings |= _of_resources(worker.resources)
+    return json.dumps(settings).encode()
+
+
+def _of_resources(held: Held) -> dict[str, object]:
+    """Return what the process must have, and what a sandbox around it must let it see."""
+    environ: dict[str, str] = {}
+    for resource, units in held:
+        environ |= resource.env
+        environ[resource.variable] = ",".join(map(str, units))
+    return {
+        "environ": environ,
+        "devices": [device for resource, _ in held for device in resource.devices],
+        "paths": [path for resource, _ in held for path in resource.paths],
+    }

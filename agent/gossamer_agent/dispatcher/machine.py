@@ -21,6 +21,7 @@ from gossamer_agent.dispatcher.parking import Parking
 from gossamer_agent.dispatcher.queue import Item, Key, Waiting
 from gossamer_agent.dispatcher.running import Running
 from gossamer_agent.dispatcher.workers import Worker, Workers
+from gossamer_agent.resource import Resource
 from gossamer_agent.worker import frames
 from gossamer_mesh.wire import Accepted, AgentState, Job, NeedCode, Record, Refusal, Refused
 
@@ -33,17 +34,18 @@ TICK_S: Final = 0.020
 class Dispatcher:
     """Owns the queue, the workers' loads and what every caller is owed.
 
-    `slots` CPUs, GPUs by index, `room` calls at most waiting, `warm` workers kept ready,
-    `memory_bytes` the limit of a call that demands none (0: no limit).
+    `slots` CPUs, GPUs by index, named `resources`, `room` calls at most waiting, `warm` workers
+    kept ready, `memory_bytes` the limit of a call that demands none (0: no limit).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument a setting, all by name
         self,
         incarnation: int,
         *,
         slots: int,
         room: int,
         gpus: Sequence[int] = (),
+        resources: Sequence[Resource] = (),
         warm: int = 1,
         recycle_after: int = 100_000,
         memory_bytes: int = 0,
@@ -53,7 +55,8 @@ class Dispatcher:
         self._room = room
         self._memory_bytes = memory_bytes
         self._python = python
-        self._workers = Workers(slots, gpus)
+        self._workers = Workers(slots, gpus, resources)
+        self._scarce = bool(resources)
         self._waiting = Waiting()
         self._parking = Parking()
         self._callers = Callers()
@@ -135,12 +138,22 @@ class Dispatcher:
             queue_s=self._queue_s(1),
             room=max(0, self._room - queued),
             draining=self._draining,
+            claimed=self._claimed() if self._scarce else (),
         )
 
+    def _claimed(self) -> tuple[tuple[str, int], ...]:
+        return self._workers.claimed(self._waiting.for_resources())
+
     def _queue_s(self, cpus: int) -> float:
-        """Return what a call would wait that comes now."""
-        workers = self._workers
-        queue_s = max(0.0, self._waiting.expected_s)
+        """Return what a call would wait that comes now and needs no named resource."""
+        workers, waiting = self._workers, self._waiting
+        queue_s = waiting.expected_s
+        if self._scarce and queue_s:
+            # Who waits for a camera is in nobody's way who wants none.
+            queue_s -= sum(
+                expected_s for key, _, expected_s in waiting.for_resources() if workers.lacking(key)
+            )
+        queue_s = max(0.0, queue_s)
         if workers.free_slots >= cpus:
             return queue_s / workers.slots
         return workers.wait_s(queue_s, self._now)
@@ -168,7 +181,8 @@ class Dispatcher:
         refusal = self._refusal(run.incarnation, job)
         if job.code and refusal is None and self._functions.learn(function, job.code):
             self._unpark(name, function, now)
-        key = Key(name, job.cpus, job.gpus, job.memory_bytes or self._memory_bytes)
+        memory_bytes = job.memory_bytes or self._memory_bytes
+        key = Key(name, job.cpus, job.gpus, memory_bytes, job.resources)
         each_s = self._functions.mean_s.get(function, UNKNOWN_S)
         has_code = function in self._functions
         waiting, live, ended, refused = self._waiting, caller.live, caller.ended, caller.refused
@@ -225,7 +239,7 @@ class Dispatcher:
             return f"memory_bytes={job.memory_bytes}; it must not be negative"
         if len(job.function) != frames.DIGEST_BYTES:
             return f"a digest of {len(job.function)} bytes is none of a function"
-        return ""
+        return self._workers.stock.never(job.resources)
 
     def _caller_heard(self, event: ev.CallerHeard, now: float, _: list[ev.Effect]) -> None:
         caller = self._callers.meet(event.caller, now)

@@ -19,6 +19,12 @@ class Key(NamedTuple):
     cpus: int
     gpus: int
     memory_bytes: int
+    resources: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def scarce(self) -> frozenset[str]:
+        """What it needs besides CPUs, by name; "" are GPUs."""
+        return frozenset([name for name, _ in self.resources] + [""] * (self.gpus > 0))
 
 
 class Item:
@@ -137,6 +143,16 @@ class Waiting:
     def length(self, key: Key) -> int:
         line = self._lines.get(key)
         return len(line.items) - line.dropped if line else 0
+
+    def for_resources(self) -> Iterator[tuple[Key, int, float]]:
+        """Give the keys with named resources, how many calls wait, and about how much work.
+
+        As much for each as for the first.
+        """
+        for key in self.keys():
+            if key.resources and (first := self.peek(key)) is not None:
+                length = self.length(key)
+                yield key, length, length * first.expected_s
 
     def served(self, key: Key, now: float) -> None:
         """Note that `key` has had its turn: all others go first now."""

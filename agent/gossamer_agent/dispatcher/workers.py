@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from gossamer_agent.dispatcher.events import Why
 from gossamer_agent.dispatcher.queue import Item, Key
+from gossamer_agent.dispatcher.stock import Held, Stock
+from gossamer_agent.resource import Resource
 
 LEAST_LEFT: Final = 0.1
 """Of what it was expected to take, a call that runs is taken to have so much before it."""
@@ -27,6 +29,7 @@ class Worker:
         self.pid = pid
         self.key: Key | None = None
         self.gpus: tuple[int, ...] = ()
+        self.resources: Held = ()
         self.running: collections.deque[Item] = collections.deque()
         self.sent_seq = 0
         self.head_since = 0.0
@@ -42,15 +45,17 @@ class Worker:
 class Workers:
     """All workers of one agent.
 
-    A worker with calls holds its key's CPU slots; GPUs are held from the first call to the
-    worker's end, because a process does not let go of a device. `leaving` counts the condemned.
+    A worker with calls holds its key's CPU slots; GPUs and named resources are held from the
+    first call to the worker's end, because a process does not let go of a device. `leaving`
+    counts the condemned.
     """
 
-    def __init__(self, slots: int, gpus: Sequence[int]) -> None:
+    def __init__(self, slots: int, gpus: Sequence[int], resources: Sequence[Resource] = ()) -> None:
         self.slots = slots
         self.free_slots = slots
         self.gpu_count = len(gpus)
         self._free_gpus = list(gpus)
+        self.stock = Stock(resources)
         self._all: dict[int, Worker] = {}
         self._idle: dict[int, Worker] = {}
         self.spawning = 0
@@ -78,6 +83,7 @@ class Workers:
             self.free_slots += worker.key.cpus
         self._free_gpus.extend(worker.gpus)
         self._free_gpus.sort()
+        self.stock.put_back(worker.resources)
 
     def occupy(self, worker: Worker) -> None:
         """The worker gets its first call after having been idle."""
@@ -100,7 +106,7 @@ class Workers:
             self._idle.pop(worker.number, None)
 
     def idle_for(self, key: Key) -> Worker | None:
-        """Return an idle worker that serves `key`, else a fresh one, if slots and GPUs allow."""
+        """Return an idle worker that serves `key`, else a fresh one, if nothing is lacking."""
         if key.cpus > self.free_slots:
             return None
         fresh: Worker | None = None
@@ -111,6 +117,10 @@ class Workers:
                 fresh = worker
         if fresh is None or key.gpus > len(self._free_gpus):
             return None
+        if key.resources:
+            if self.stock.lacks(key.resources):
+                return None
+            fresh.resources = self.stock.take(key.resources)
         fresh.key = key
         fresh.gpus = tuple(self._free_gpus[: key.gpus])
         del self._free_gpus[: key.gpus]
@@ -165,23 +175,40 @@ class Workers:
             filled_s = work_s / slots
         return filled_s if slots else 0.0
 
-    def lacking_gpus(self, key: Key) -> bool:
-        return key.gpus > len(self._free_gpus)
+    def lacking(self, key: Key) -> frozenset[str]:
+        """Return the names of what `key` needs and others hold; "" are GPUs."""
+        found = [name for name, count in key.resources if count > self.stock.free(name)]
+        if key.gpus > len(self._free_gpus):
+            found.append("")
+        return frozenset(found)
+
+    def claimed(self, waiting: Iterable[tuple[Key, int, float]]) -> tuple[tuple[str, int], ...]:
+        """Return how many units calls ask for: those that run, and those of `for_resources`."""
+        found: collections.Counter[str] = collections.Counter()
+        for worker in self._all.values():
+            if worker.running and worker.key:
+                found.update(dict(worker.key.resources))
+        for key, calls, _ in waiting:
+            found.update({name: calls * count for name, count in key.resources})
+        return tuple(sorted(found.items()))
 
     def room_for_more(self) -> bool:
         return len(self._all) + self.spawning < self.slots
 
-    def idle_elsewhere(self, key: Key, needed: Collection[Key], *, gpus: bool) -> Worker | None:
+    def idle_elsewhere(
+        self, key: Key, needed: Collection[Key], lacking: frozenset[str]
+    ) -> Worker | None:
         """Return an idle worker that stands in the way of `key`, because it serves another one.
 
-        Not one that serves a key of `needed`; one that holds GPUs, if those are wanted.
+        Not one that serves a key of `needed`; one that holds some of what is `lacking`, if
+        anything is.
         """
         for worker in self._idle.values():
             if (
                 worker.key is not None
                 and worker.key != key
                 and worker.key not in needed
-                and (worker.gpus or not gpus)
+                and not (lacking and lacking.isdisjoint(worker.key.scarce))
             ):
                 return worker
         return None

@@ -19,4 +19,5 @@ NAMES: Final = (
     "container",
     "sensors",
     "speed",
+    "resource",
 )

@@ -19,6 +19,7 @@ from gossamer_agent.probe import (
     host,
     memory,
     python,
+    resource,
     scheduler,
     sensors,
     speed,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from gossamer_agent.config import AgentConfig
 
 T = TypeVar("T")
+
+NONE: Final[tuple[str, ...]] = ()
 
 SLOW_S: Final = 1.0
 """A probe that takes longer is named in the warnings: a hanging disk or driver delays starts."""
@@ -95,6 +98,8 @@ def survey(
         gpus = asked.ask("gpu", lambda: gpu.probe(visible), gpus)
         for failure in gpus.failures:
             asked.warn("gpu", failure)
+    for missing in asked.ask("resource", lambda: resource.missing(config.resources, root), NONE):
+        asked.warn("resource", missing)
     return Capabilities(
         agent=config.name,
         site=config.site,

@@ -78,6 +78,8 @@ class Worker:
             # What the interpreter maps already is not the caller's to pay for.
             most = min(used + memory_bytes, sys.maxsize)
             resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        environ: dict[str, str] = settings.get("environ", {})
+        os.environ.update(environ)
         self._around.refresh()
 
     def _call(self, frame: frames.CallFrame) -> None:

@@ -30,6 +30,21 @@ def pairs(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) 
     return found
 
 
+def resources(
+    _: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> dict[str, int] | None:
+    """Turn repeated `name` and `name=count` into a mapping; None if there is none."""
+    found: dict[str, int] = {}
+    for item in given:
+        name, equals, count = item.partition("=")
+        if not name or (equals and not count.isdecimal()):
+            raise click.BadParameter(f"{item!r} is not NAME or NAME=COUNT.", param=parameter)
+        if name in found:
+            raise click.BadParameter(f"{name!r} is given twice.", param=parameter)
+        found[name] = int(count) if equals else 1
+    return found or None
+
+
 where_option: Final = click.option(
     "--where",
     metavar="EXPR",
@@ -43,6 +58,14 @@ def placement_options(function: F) -> F:
         where_option,
         click.option("--on", metavar="AGENT", help="The agent that must run it, or KEY=VALUE."),
         click.option("--data", metavar="NAME", help="Data that must be kept there."),
+        click.option(
+            "--resource",
+            "resources",
+            multiple=True,
+            callback=resources,
+            metavar="NAME[=COUNT]",
+            help="A named resource that it has for itself; repeatable.",
+        ),
         click.option("--runtime", metavar="NAME", help="A container runtime it needs."),
         click.option("--scheduler", metavar="NAME", help="A batch system it needs, like slurm."),
         click.option("--arch", metavar="NAME", help="The processor it needs, like arm64."),

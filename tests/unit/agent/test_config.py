@@ -11,10 +11,12 @@ import pytest
 
 from gossamer_agent import config
 from gossamer_agent.config import AgentConfig, build, load, overridden
+from gossamer_agent.resource import Resource
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.subjects import check_name
 
 AGENT = Path(__file__).parents[3] / "agent"
+CAM = "[[resources]]\nname = 'cam'"
 
 
 @pytest.fixture
@@ -87,6 +89,14 @@ def test_every_key_is_read_into_si(written, tmp_path):
         camera-7 = "120GiB"
         "maps/2026" = true
         logs = 0
+        [[resources]]
+        name = "camera-7"
+        devices = ["/dev/video0"]
+        env = {CAMERA = "/dev/video0"}
+        paths = ["/data/camera"]
+        [[resources]]
+        name = "licence"
+        count = 2
     """)
     assert load(path) == AgentConfig(
         name="pi-1",
@@ -112,6 +122,15 @@ def test_every_key_is_read_into_si(written, tmp_path):
         carbon=((0.0, 350.0),),
         speed=0.5,
         data={"camera-7": 120 * 2**30, "maps/2026": 0, "logs": 0},
+        resources=(
+            Resource(
+                "camera-7",
+                devices=("/dev/video0",),
+                env=(("CAMERA", "/dev/video0"),),
+                paths=("/data/camera",),
+            ),
+            Resource("licence", 2),
+        ),
     )
 
 
@@ -173,6 +192,21 @@ def test_every_key_is_read_into_si(written, tmp_path):
         ("[data]\na = false", "data.a", "false", "such as '120GiB'; true or 0"),
         ("[data]\na = '12G'", "data.a", "'12G'", "such as '120GiB'; true or 0"),
         ("[data]\na = -1", "data.a", "-1", "such as '120GiB'; true or 0"),
+        ("resources = 'cam'", "resources", "'cam'", "tables [[resources]], each with a name"),
+        ("resources = ['cam']", "resources.1", "'cam'", "tables [[resources]]"),
+        ("[resources.cam]\ncount = 1", "resources", "{'cam': {'count': 1}}", "[[resources]]"),
+        ("[[resources]]\ncount = 1", "resources.1.name", "None", "text in quotes"),
+        ("[[resources]]\nname = 'a b'", "resources.1.name", "'a b'", "1-63 letters"),
+        (f"{CAM}\n{CAM}", "resources.2.name", "'cam'", "each name once"),
+        (f"{CAM}\n[[resources]]\nname='CAM'", "resources.2.name", "'CAM'", "RESOURCE_CAM would"),
+        (f"{CAM}\ncount = 0", "resources.cam.count", "0", "a whole number from 1 to 65536"),
+        (f"{CAM}\ncount = true", "resources.cam.count", "true", "a whole number from 1"),
+        (f"{CAM}\nconut = 1", "resources.cam.conut", "1", "did you mean count?"),
+        (f"{CAM}\ndevices = '/dev/x'", "resources.cam.devices", "'/dev/x'", "a list of paths"),
+        (f"{CAM}\npaths = ['x']", "resources.cam.paths", "['x']", "paths from the root"),
+        (f"{CAM}\nenv = 1", "resources.cam.env", "1", "a table of texts"),
+        (f"{CAM}\nenv.K = 1", "resources.cam.env.K", "1", "text in quotes"),
+        (f"{CAM}\nenv.'a b' = ''", "resources.cam.env.a b", "''", "the name of a variable"),
         ("[probe]\nskip = ['gpus']", "probe.skip", "'gpus'", "did you mean 'gpu'?"),
         ("[probe]\nskip = 'gpu'", "probe.skip", "'gpu'", "a list of some of cpu, memory"),
         ("[work]\nsolts = 2", "work.solts", "2", "did you mean work.slots?"),
@@ -266,6 +300,7 @@ def test_the_examples_can_be_loaded(tmp_path, home, example):
     assert found.slots > 1
     assert found.busy_w > found.idle_w > 0
     assert found.data
+    assert found.resources
     assert found.egress > 0
 
 

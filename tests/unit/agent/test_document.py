@@ -21,11 +21,19 @@ def document_of(at_s=0.0, **told):
 
 def test_what_is_told_stands_beside_what_was_found():
     document = document_of(
-        price=0.12, egress=0.09, block="5min", idle=3, busy=7, carbon=350, data={"camera-7": True}
+        price=0.12,
+        egress=0.09,
+        block="5min",
+        idle=3,
+        busy=7,
+        carbon=350,
+        data={"camera-7": True},
+        resources=[{"name": "camera-7"}, {"name": "licence", "count": 2}],
     ).current
     assert document.price == Price(0.12, 0.09, 300.0)
     assert document.power == Power(3.0, 7.0, 350.0)
     assert document.data == {"camera-7": 0}
+    assert document.resources == {"camera-7": 1, "licence": 2}
     assert (document.revision, document.speed) == (1, 0.8)
     assert capability.decode(capability.encode(document)) == document
 

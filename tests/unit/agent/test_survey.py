@@ -113,3 +113,18 @@ def test_a_survey_of_this_machine_does_not_hold_up_its_agent():
         spent_s.append(time.perf_counter() - begun)
     # The best of five: what else runs here is not the survey's doing.
     assert min(spent_s) < 0.030
+
+
+def test_a_device_that_is_missing_is_a_warning_that_names_it(tmp_path):
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/video0").touch()
+    told = build(
+        name="a",
+        gpu=False,
+        resources=[{"name": "cam", "devices": ["/dev/video0", "/dev/video1"], "paths": ["/data"]}],
+    )
+    found = survey(told, incarnation=1, revision=1, root=tmp_path, environ={})
+    assert [one for one in found.warnings if "resource" in one] == [
+        "probe resource: cam: there is no /dev/video1",
+        "probe resource: cam: there is no /data",
+    ]

@@ -9,7 +9,7 @@ from gossamer_mesh import wire
 from gossamer_mesh.errors import ProtocolError
 
 HERE = (0.001, -0.002, 0.003, 0.0005)
-STATE = wire.AgentState(7, 4, 1, 2, 1.5, 30, True, 12.0, 90.0)
+STATE = wire.AgentState(7, 4, 1, 2, 1.5, 30, True, 12.0, 90.0, (("camera-7", 2),))
 RECORDS: list[wire.Record] = [
     wire.Accepted(1, 2),
     wire.Started(1, 2, 0.5),
@@ -47,7 +47,7 @@ def test_a_heartbeat_comes_back_as_it_was() -> None:
 
 
 def test_calls_come_back_as_they_were() -> None:
-    job = wire.Job(b"digest", "f", 2, 1, 1 << 30, 9.0, "finish", "3.11", b"code")
+    job = wire.Job(b"digest", "f", 2, 1, 1 << 30, 9.0, "finish", "3.11", b"code", (("camera-7", 1),))
     calls = [wire.Call(1 << 52, 1, b"x", 3, 1.5, (b"b",)), wire.Call(1, 2, b"", 0, -1.0)]
     run = wire.Run(1, job, calls)
     assert wire.decode_run(wire.encode(run)) == run
@@ -69,9 +69,9 @@ def test_who_says_nothing_of_where_it_is_is_understood() -> None:
 def test_an_older_state_and_outcome_are_understood() -> None:
     fields = msgspec.msgpack.decode(wire.encode(wire.Out(5, 1, STATE, [RECORDS[4], RECORDS[6]])))
     _, _, _, state, (done, pong) = fields
-    del state[-2:], done[-2:], pong[-1:]
+    del state[7:], done[12:], pong[3:]
     out = wire.decode_out(msgspec.msgpack.encode(fields))
-    assert (out.state.cold_s, out.state.cold_high_s) == (0.0, 0.0)
+    assert (out.state.cold_s, out.state.cold_high_s, out.state.claimed) == (0.0, 0.0, ())
     assert out.records == [
         wire.Done(1, 2, "ok", b"value", 0.1, 0.2, 42, (b"buffer",), "out", "err", "note"),
         wire.Pong(9, 1),

@@ -239,3 +239,63 @@ def test_nobody_far_worse_than_the_best_is_tried() -> None:
     fleet.measured("new", 5.0)
     fleet.estimates.worked_s = 1e9
     assert not any(each.explored for each in explore(fleet))
+
+
+# -- named resources -----------------------------------------------------------------------------
+
+CAMERA = (("camera-7", 1),)
+
+
+def two_cameras(**fields: Any) -> Fleet:
+    return fleet_of(2, slots=8, resources={"camera-7": 1}, **fields)
+
+
+def filming(fleet: Fleet, **fields: Any) -> list[str]:
+    given: dict[str, Any] = {"function": b"f", "explore": False, "resources": CAMERA, **fields}
+    demand = Demand(resources=CAMERA)
+    placed = fleet.place(demand, Hint(), Request(**given), chance())
+    return [decision.agent for decision, count in placed for _ in range(count)]
+
+
+@pytest.mark.parametrize("taken", ["a0", "a1"])
+def test_a_call_goes_where_the_resource_is_free(taken: str) -> None:
+    fleet = two_cameras()
+    fleet.report(taken, state(8, seq=2, free=7, claimed=CAMERA), 0.0)
+    assert filming(fleet) == ["a1" if taken == "a0" else "a0"]
+
+
+def test_one_that_is_far_and_free_is_better_than_one_that_is_near_and_has_a_line() -> None:
+    fleet = two_cameras()
+    learn(fleet, "a0", 1.0)
+    fleet.measured("a0", 0.001)
+    fleet.measured("a1", 0.1)
+    assert filming(fleet) == ["a0"]
+    fleet.report("a0", state(8, seq=2, claimed=(("camera-7", 3),)), 1.0)
+    assert filming(fleet, now=1.0) == ["a1"]
+
+
+def test_what_the_caller_has_sent_there_counts_before_the_agent_says_so() -> None:
+    fleet = two_cameras()
+    assert sorted(filming(fleet, count=2)) == ["a0", "a1"]
+    for name in ("a0", "a1"):
+        assert of(fleet, name).claimed == {"camera-7": 1}
+    # It has arrived, and ended: the agent says so after the call was sent.
+    fleet.report("a0", state(8, seq=2), 1.0)
+    assert of(fleet, "a0").claimed == {}
+    assert filming(fleet, now=1.0) == ["a0"]
+
+
+def test_a_preview_claims_nothing() -> None:
+    fleet = two_cameras()
+    request = Request(function=b"f", resources=CAMERA)
+    assert fleet.preview(Demand(resources=CAMERA), Hint(), request, chance()) is not None
+    assert not any(sum(candidate.claimed.values()) for candidate in fleet)
+
+
+def test_a_campaign_knows_how_many_have_it_at_once() -> None:
+    fleet = fleet_of(1, slots=8, resources={"camera-7": 1})
+    fleet.put(document("many", slots=8, resources={"camera-7": 3}), state(8))
+    for name in ("a0", "many"):
+        learn(fleet, name, 0.5)
+    shares = collections.Counter(filming(fleet, count=40, remaining=40))
+    assert shares["a0"] < shares["many"] <= 3 * shares["a0"] + 3

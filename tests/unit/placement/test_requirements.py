@@ -33,6 +33,7 @@ AGENT = document(
     schedulers=(Scheduler("slurm", "sbatch"),),
     runtimes=(Runtime("podman", "podman"),),
     data={"camera-7": 0},
+    resources={"licence": 2},
 )
 
 
@@ -42,6 +43,11 @@ AGENT = document(
         (Demand(), []),
         (Demand(cpus=2), []),
         (Demand(cpus=3), ["cpus>=3"]),
+        (Demand(resources=(("licence", 2),)), []),
+        (
+            Demand(resources=(("camera-7", 1), ("licence", 3))),
+            ["resources.camera-7>=1", "resources.licence>=3"],
+        ),
         (Demand(gpus=1), []),
         (Demand(gpus=2), ["gpus>=2"]),
         (Demand(memory_bytes=1000), []),

@@ -56,6 +56,7 @@ RICH = document(
     price=Price(per_slot_hour=0.05),
     power=Power(idle_w=50.0, busy_w=200.0, carbon=90.0),
     data={"camera-7": 10},
+    resources={"camera-7": 1, "zone": 2},
 )
 
 
@@ -323,3 +324,22 @@ def test_a_mistake_is_told_again_the_second_time_and_survives_pickling() -> None
         parse("slots >")
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.fields) == (str(caught.value), {"where": "slots >", "column": 8})
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("'camera-7' in resources", True),
+        ("'camera-8' in resources", False),
+        ("resources.camera-7 == 1", True),
+        ("resources.zone>=2 and resources.zone < 3", True),
+        ("resources.camera-8 >= 1", False),
+    ],
+)
+def test_named_resources_can_be_asked_for(text: str, holds: bool) -> None:  # noqa: FBT001  a parameter
+    assert parse(text).holds(RICH) == holds
+
+
+def test_who_writes_resource_is_told_of_resources() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean resources\.camera"):
+        parse("resource.camera-7 == 1")

@@ -40,6 +40,7 @@ def test_what_was_said_is_known_of_the_function() -> None:
         scheduler="slurm",
         runtime="podman",
         data="camera-7",
+        resources={"licence": 2, "camera-7": 1},
         where=" gpu.memory >= 16GiB ",
         place="nearest",
         wait="5m",
@@ -61,6 +62,7 @@ def test_what_was_said_is_known_of_the_function() -> None:
         scheduler="slurm",
         runtime="podman",
         data="camera-7",
+        resources=(("camera-7", 1), ("licence", 2)),
         where="gpu.memory >= 16GiB",
         hint=Hint(objective="nearest"),
         wait_s=300.0,
@@ -111,6 +113,13 @@ def test_only_what_is_given_is_changed() -> None:
         ({"scheduler": ["slurm"]}, "scheduler=.'slurm'.: give a name"),
         ({"runtime": True}, "runtime=True"),
         ({"data": 7}, "data=7"),
+        ({"resources": 7}, "resources=7: give a name, or a mapping"),
+        ({"resources": ""}, "resources ''"),
+        ({"resources": "a b"}, "resources 'a b'"),
+        ({"resources": {"a.b": 1}}, "resources 'a.b'"),
+        ({"resources": {7: 1}}, "give names as text"),
+        ({"resources": {"cam": 0}}, r"resources\['cam'\]=0: give a whole number, 1 or more"),
+        ({"resources": {"cam": True}}, r"resources\['cam'\]=True"),
         ({"where": 7}, "where=7: give an expression"),
         ({"where": "gpu.memori > 1"}, "gpu.memory"),
         ({"where": "site =="}, "column"),
@@ -249,3 +258,13 @@ def test_a_function_lives_no_longer_for_having_been_submitted() -> None:
     del f
     gc.collect()
     assert alive() is None
+
+
+def test_one_resource_is_asked_for_by_its_name_and_reaches_the_agent() -> None:
+    def f() -> None: ...
+
+    options = override(DEFAULT, resources="camera-7")
+    assert options == override(DEFAULT, resources={"camera-7": 1})
+    job = job_for(f, options)
+    assert job.demand.resources == (("camera-7", 1),)
+    assert job.on_wire(with_code=False).resources == (("camera-7", 1),)

@@ -50,3 +50,8 @@ def test_who_states_no_price_has_an_empty_cell():
 
 def test_nobody_is_no_table():
     assert repr(a_table()) == "no agents on the mesh"
+
+
+def test_named_resources_are_shown_with_their_number():
+    (row,) = a_table({"resources": {"licence": 2, "camera-7": 1}}).rows()
+    assert row[-1] == "camera-7, licence×2"
