@@ -8,14 +8,14 @@ from tests.abuse.conftest import WITHIN_S, Trying
 
 def checkup() -> dict[str, object]:
     """What a well-behaved call sees of its process."""
-    import json  # noqa: PLC0415  where it runs
-    import os  # noqa: PLC0415  where it runs
+    import json
+    import os
 
     return {"json": json.dumps([1]), "fds": len(os.listdir("/proc/self/fd"))}
 
 
 def exits(status: int) -> None:
-    import os  # noqa: PLC0415  where it runs
+    import os
 
     os._exit(status)
 

@@ -11,8 +11,8 @@ import threading
 import time
 import venv
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
-from urllib.request import urlopen
 
 import msgspec
 import pytest
@@ -251,7 +251,6 @@ def python(script: str, *arguments: str) -> subprocess.Popen[str]:
 HOLDER = """
 import os, subprocess, sys, threading
 from pathlib import Path
-from urllib.request import urlopen
 from gossamer_mesh.server import start
 
 def begin():
@@ -321,7 +320,6 @@ def test_a_watched_server_leaves_no_watcher_behind(tmp_path: Path):
 FORKED = """
 import os, sys
 from pathlib import Path
-from urllib.request import urlopen
 from gossamer_mesh.server import start
 server = start(Path(sys.argv[1]), lifeline=True)
 child = os.fork()
@@ -405,8 +403,10 @@ def test_a_monitored_server_tells_of_its_connections_on_loopback(tmp_path: Path)
         assert server.monitor_url.startswith("http://127.0.0.1:")
         client = Client(server.access)
         assert client.greeting == b"PONG"
-        with urlopen(f"{server.monitor_url}/connz", timeout=5) as answer:
-            assert json.load(answer)["num_connections"] == 1
+        monitor = HTTPConnection(server.monitor_url.removeprefix("http://"), timeout=5)
+        monitor.request("GET", "/connz")
+        assert json.load(monitor.getresponse())["num_connections"] == 1
+        monitor.close()
         client.close()
     finally:
         server.stop()
