@@ -231,6 +231,7 @@ class DataPlane:
         del self._workers[number]
         if said:
             cause = f"{cause}; it said: {said[-2000:]}"
+            _log.info("worker %d has ended: %s", hands.pid, cause)
         self.step(ev.WorkerGone(number, current, cause))
 
     def _received(self, number: int, data: bytes) -> None:

@@ -395,6 +395,7 @@ def look():
         "path": list(sys.path),
         "handler": str(signal.getsignal(signal.SIGUSR1)),
         "timer": signal.getitimer(signal.ITIMER_REAL)[0],
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
     }
 
 
@@ -407,6 +408,7 @@ async def test_the_next_call_finds_its_surroundings_as_they_were(room):
         sys.path.insert(0, "/nowhere")
         signal.signal(signal.SIGUSR1, lambda *_: None)
         signal.setitimer(signal.ITIMER_REAL, 1000)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
 
     desk = await room.worker()
     before = await desk.value(look)
@@ -423,6 +425,85 @@ async def test_a_directory_that_a_call_removed_is_there_again(room):
     before = await desk.value(look)
     await desk.value(spoil)
     assert await desk.value(look) == before
+
+
+def keep_descriptors(count):
+    for _ in range(count):
+        os.open(os.devnull, os.O_RDONLY)
+
+
+def keep_threads(count):
+    import threading  # noqa: PLC0415  where it runs
+
+    for _ in range(count):
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+
+def close_stdin():
+    os.close(0)
+
+
+def hit_the_wall():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("fn", "args", "said"),
+    [
+        (keep_descriptors, (300,), "descriptors open"),
+        (keep_threads, (70,), "threads running"),
+        (close_stdin, (), "a call has closed descriptors of the worker"),
+        (hit_the_wall, (), "it can open nothing any more"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+async def test_a_worker_that_is_worn_by_a_call_ends_once_its_result_is_sent(room, fn, args, said):
+    desk = await room.worker()
+    assert await desk.value(fn, *args) is None
+    for _ in range(20):
+        # A look is taken after calls that take long, and after so many of those that do not.
+        with contextlib.suppress(AssertionError, OSError):
+            await desk.value(add, 1, 1)
+    assert await room.end_of(desk) == "its process exited with status 0"
+    assert said in desk.hands.stderr.stream.recv(10_000).decode()
+
+
+async def test_what_a_call_leaves_open_within_reason_does_not_end_its_worker(room):
+    desk = await room.worker()
+    await desk.value(keep_descriptors, 100)
+    await desk.value(keep_threads, 20)
+    for _ in range(50):
+        assert await desk.value(add, 1, 1) == 2
+
+
+async def test_a_worker_may_keep_a_lot_of_memory_and_not_more_and_more_of_it(room):
+    def keep(size):
+        import builtins  # noqa: PLC0415  where it runs
+
+        kept = builtins.__dict__.setdefault("kept", [])
+        kept.append(b"x" * size)
+        time.sleep(0.002)
+        return len(kept)
+
+    desk = await room.worker(memory_bytes=200 * 2**20)
+    assert await desk.value(keep, 120 * 2**20) == 1
+    for count in (2, 3, 4):
+        assert await desk.value(keep, 2**20) == count
+    assert await desk.value(keep, 50 * 2**20) == 5
+    assert await room.end_of(desk) == "its process exited with status 0"
+
+
+async def test_who_runs_out_of_memory_because_of_what_calls_kept_does_so_once(room):
+    def keep(size):
+        import builtins  # noqa: PLC0415  where it runs
+
+        builtins.__dict__.setdefault("kept", []).append(b"x" * size)
+
+    desk = await room.worker(memory_bytes=200 * 2**20)
+    assert await desk.value(keep, 120 * 2**20) is None
+    with pytest.raises(MemoryError):
+        await desk.value(keep, 120 * 2**20)
+    assert await room.end_of(desk) == "its process exited with status 0"
 
 
 async def test_programs_that_a_call_leaves_running_are_killed_before_the_next_call(room):

@@ -163,7 +163,8 @@ class Running:
         for item in worker.running:
             note = event.cause
             if item.seq > event.current:
-                item.returns += 1
+                # Who came to another call made headway: that is no end without end.
+                item.returns += event.current == 0
                 if item.returns <= MOST_RETURNS:
                     item.seq = 0
                     back.append(item)

@@ -20,6 +20,7 @@ from gossamer_agent.worker import frames, pickling
 from gossamer_agent.worker.output import Captured
 from gossamer_agent.worker.page import Page
 from gossamer_agent.worker.surroundings import Surroundings
+from gossamer_agent.worker.wear import Wear, Worn
 
 READ_BYTES = 256 * 1024
 
@@ -43,10 +44,15 @@ class Worker:
         sys.stdout, sys.stderr = self._stdout, self._stderr
         os.register_at_fork(after_in_child=self._forked)
         self._around = Surroundings()
+        self._wear = Wear(self._sock.fileno())
         # That the agent is gone is all that an error of the socket can mean.
         with contextlib.suppress(ConnectionError):
             self._sock.sendall(frames.ready())
-            self._serve()
+            try:
+                self._serve()
+            except Worn as worn:
+                # For the agent's log. Calls that are here already are run by another worker.
+                os.write(2, f"worn: {worn}".encode())
 
     def _serve(self) -> None:
         reader = frames.Reader()
@@ -81,6 +87,7 @@ class Worker:
         environ: dict[str, str] = settings.get("environ", {})
         os.environ.update(environ)
         self._around.refresh()
+        self._wear = Wear(self._sock.fileno(), memory_bytes)
 
     def _call(self, frame: frames.CallFrame) -> None:
         if not self._page.start(frame.seq):
@@ -113,6 +120,7 @@ class Worker:
         # Nobody waits for this: the result is on its way. Should it fail, this process ends, and
         # the next call gets another one.
         self._around.restore()
+        self._wear.look(ran_s, flags & frames.UNFIT)
 
     def _outcome(self, frame: frames.CallFrame) -> tuple[int, bytes, list[bytes]]:
         function = self._functions.get(frame.function)

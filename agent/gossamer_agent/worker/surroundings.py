@@ -12,6 +12,8 @@ from typing import Any, Callable
 # call; the C module below it takes 1 µs.
 _handler_of: Callable[[int], Any] = sys.modules["_signal"].getsignal
 
+_set_mask: Callable[[int, Any], Any] = sys.modules["_signal"].pthread_sigmask
+
 _CATCHABLE = tuple(n for n in range(1, 32) if n not in (signal.SIGKILL, signal.SIGSTOP))
 
 
@@ -62,6 +64,7 @@ class Surroundings:
         os.umask(self._umask)
         self._path = list(sys.path)
         self._handlers = tuple(map(_handler_of, _CATCHABLE))
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
     def restore(self) -> None:
         """Put everything back; children are killed, and seen to have ended."""
@@ -79,6 +82,7 @@ class Surroundings:
             for number, handler in zip(_CATCHABLE, self._handlers):
                 if handler is not None and _handler_of(number) is not handler:
                     signal.signal(number, handler)
+        _set_mask(signal.SIG_SETMASK, self._blocked)
         if signal.getitimer(signal.ITIMER_REAL)[0]:
             signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -328,3 +328,17 @@ def test_what_waits_is_kept_until_its_deadline_however_many_they_are():
     shop.wait(1.02)
     assert set(shop.outcomes().values()) == {"expired"}
     assert len(shop.outcomes()) == 3000
+
+
+def test_workers_that_end_after_a_call_each_leave_those_behind_it_for_others():
+    shop = Shop(slots=1)
+    shop.up()
+    shop.submit(0)
+    shop.finish(1, ran_s=0.0001)
+    shop.submit(*range(1, 12))
+    for call in range(1, 11):
+        # As a worn one does, with calls in its hands. The first had one more call before.
+        shop.finish(call, 1, ran_s=0.0001)
+        shop.gone(call, current=call + 1 if call == 1 else 1)
+        shop.up()
+    assert shop.outcomes() == dict.fromkeys(range(11), "ok")
