@@ -8,17 +8,14 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 import gossamer
-from gossamer import MeshError, TaskLostError, TaskTimeoutError, WorkerCrashedError
-from gossamer_mesh.process import current
+from gossamer import TaskTimeoutError, WorkerCrashedError
 from tests.abuse.conftest import WITHIN_S, Ground, Trying
 
 BOUND_S = 10.0
@@ -77,7 +74,7 @@ def leak_threads() -> int:
 
 
 def leak_children() -> int:
-    return len([subprocess.Popen(["sleep", "600"], start_new_session=True) for _ in range(30)])
+    return len([subprocess.Popen(["/bin/sleep", "600"], start_new_session=True) for _ in range(30)])
 
 
 def leak_memory() -> str:
