@@ -9,7 +9,7 @@ from typing import Final, ParamSpec, TypeVar, Unpack
 
 from gossamer.options import DEFAULT, NAMES, Given, Options, override
 from gossamer.work import Job
-from gossamer_mesh.functions import FunctionCode, describe
+from gossamer_mesh.code.function import FunctionCode, describe
 from gossamer_placement.model import Demand
 
 P = ParamSpec("P")

@@ -23,8 +23,8 @@ from gossamer.options import DEFAULT, NAMES, Given, GivenToMap, override
 from gossamer.task import Task, wait_for_callbacks
 from gossamer.work import CALL_BYTES, Job
 from gossamer_mesh import wire
+from gossamer_mesh.code.function import name_of
 from gossamer_mesh.errors import PayloadTooLargeError
-from gossamer_mesh.functions import name_of
 from gossamer_mesh.payload import Payload, dump_arguments, dump_chunk
 from gossamer_mesh.units import show_bytes
 

@@ -29,7 +29,7 @@ import trio
 from gossamer_agent.forker import Forker, ZygoteProcess
 from gossamer_agent.worker import frames
 from gossamer_agent.worker.surroundings import children
-from gossamer_mesh import functions
+from gossamer_mesh.code import function as functions
 from gossamer_mesh.payload import Trust, dump_arguments, dump_chunk, load_chunk, load_error
 from gossamer_mesh.payload import load_value as _load_value
 

@@ -125,10 +125,13 @@ class Callers:
         """Return whose item this is: nobody is forgotten who has something here."""
         return self._all[item.key.caller]
 
-    def forget_if_done(self, name: str) -> None:
+    def forget_if_done(self, name: str) -> bool:
+        """Forget a caller that has nothing left here; say whether that is so."""
         caller = self._all.get(name)
-        if caller is not None and not caller.live:
-            del self._all[name]
+        if caller is None or caller.live:
+            return False
+        del self._all[name]
+        return True
 
     def silent(self, now: float) -> list[str]:
         """Return who has been silent for longer than agreed, and has not been given up."""

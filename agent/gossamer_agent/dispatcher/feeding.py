@@ -179,7 +179,7 @@ class Feeder:
                 self._callers.end(item, "crashed", now, effects, note=note)
                 continue
             if function not in known:
-                code = self._functions.code(function)
+                code = self._functions.code(key.caller, function)
                 if code is None:
                     if self._parking.add(item, now):
                         effects.append(Reply(key.caller, [NeedCode(function)]))

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
-from gossamer_agent.worker.frames import DIGEST_BYTES
 from gossamer_placement.statistics import Recorder
 
 CODE_BYTES: Final = 64 * 1024 * 1024
@@ -22,32 +20,38 @@ LONGEST_S: Final = 1e8
 
 
 class Functions:
-    """Bounded: the oldest code goes first, and is asked for again when it is needed."""
+    """Bounded: the oldest code goes first, and is asked for again when it is needed.
+
+    A digest says what code means, which cannot be told from its bytes: it is a claim of who sends
+    them. So code is kept by caller and digest, and a false claim harms nobody but its author.
+    """
 
     def __init__(self) -> None:
-        self._code: dict[bytes, bytes] = {}
+        self._code: dict[tuple[str, bytes], bytes] = {}
         self._code_bytes = 0
         self.mean_s: dict[bytes, float] = {}
         self.recorder = Recorder()
 
-    def __contains__(self, function: bytes) -> bool:
-        return function in self._code
+    def code(self, caller: str, function: bytes) -> bytes | None:
+        return self._code.get((caller, function))
 
-    def code(self, function: bytes) -> bytes | None:
-        return self._code.get(function)
+    def has(self, caller: str, function: bytes) -> bool:
+        return (caller, function) in self._code
 
-    def learn(self, function: bytes, code: bytes) -> bool:
-        """Keep code; False when it is not what the digest says, and might be another caller's."""
-        if function in self._code:
-            return True
-        if hashlib.blake2b(code, digest_size=DIGEST_BYTES).digest() != function:
-            return False
-        self._code[function] = code
+    def learn(self, caller: str, function: bytes, code: bytes) -> None:
+        """Keep code of a caller's; what it sent first under this digest stays."""
+        if (caller, function) in self._code:
+            return
+        self._code[caller, function] = code
         self._code_bytes += len(code)
         while self._code_bytes > CODE_BYTES:
             oldest = next(iter(self._code))
             self._code_bytes -= len(self._code.pop(oldest))
-        return True
+
+    def forget(self, caller: str) -> None:
+        """Let go of the code of a caller that is gone."""
+        for key in [key for key in self._code if key[0] == caller]:
+            self._code_bytes -= len(self._code.pop(key))
 
     def took(self, function: bytes, each_s: float) -> None:
         """Learn from a call that has ended."""

@@ -179,12 +179,13 @@ class Dispatcher:
         function = job.function
         caller = self._callers.meet(name, now)
         refusal = self._refusal(run.incarnation, job)
-        if job.code and refusal is None and self._functions.learn(function, job.code):
+        if job.code and refusal is None:
+            self._functions.learn(name, function, job.code)
             self._unpark(name, function, now)
         memory_bytes = job.memory_bytes or self._memory_bytes
         key = Key(name, job.cpus, job.gpus, memory_bytes, job.resources)
         each_s = self._functions.mean_s.get(function, UNKNOWN_S)
-        has_code = function in self._functions
+        has_code = self._functions.has(name, function)
         waiting, live, ended, refused = self._waiting, caller.live, caller.ended, caller.refused
         room = self._room - self._parking.count
         records: list[Record] = []
@@ -268,7 +269,8 @@ class Dispatcher:
         for item in list(caller.live.values()):
             if item.job.orphans == "cancel":
                 self._give_up(item, why, now, effects)
-        self._callers.forget_if_done(name)
+        if self._callers.forget_if_done(name):
+            self._functions.forget(name)
 
     def _cancel_asked(self, event: ev.CancelAsked, now: float, effects: list[ev.Effect]) -> None:
         caller = self._callers.get(event.caller)
@@ -307,14 +309,14 @@ class Dispatcher:
 
     def _code_arrived(self, event: ev.CodeArrived, now: float, effects: list[ev.Effect]) -> None:
         name, function = event.caller, event.function
-        if function in self._functions or (
-            event.code and self._functions.learn(function, event.code)
-        ):
+        if event.code:
+            self._functions.learn(name, function, event.code)
+        if self._functions.has(name, function):
             self._unpark(name, function, now)
         else:
-            note = "the code sent is not that of its digest" if event.code else "no code was sent"
+            note = "its caller: no code was sent"
             for item in self._parking.take(name, function):
-                self._callers.end(item, "crashed", now, effects, note=f"its caller: {note}")
+                self._callers.end(item, "crashed", now, effects, note=note)
 
     def _unpark(self, caller: str, function: bytes, now: float) -> None:
         for item in self._parking.take(caller, function):

@@ -1,24 +1,20 @@
 """Makes cloudpickle send the user's own code by value, so that agents need not have it.
 
-Own code is a module that was loaded from neither the standard library nor site-packages, and is
-not ours. cloudpickle keeps the modules to send by value in one process-wide registry; they are
-in it only while something is being pickled here, and those that the user put there stay.
+What is own code, `origin` says. cloudpickle keeps the modules to send by value in one
+process-wide registry; they are in it only while something is being pickled here, and those that
+the user put there stay. What is included travels as files, and is pickled by name.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
 import sys
 import threading
 import types
 from collections.abc import Generator
 from typing import Any, Final
 
-_OURS: Final = frozenset({"gossamer", "gossamer_mesh", "gossamer_placement", "gossamer_agent"})
-_NEVER: Final = frozenset({"__main__", "__mp_main__"})
-"""cloudpickle sends these by value anyway."""
+from gossamer_mesh.origin import included, is_own_code
 
 
 def cloudpickle() -> Any:
@@ -26,26 +22,6 @@ def cloudpickle() -> Any:
     import cloudpickle as module  # type: ignore[import-untyped] # pyright: ignore[reportMissingTypeStubs] # noqa: PLC0415 - see above
 
     return module
-
-
-@functools.cache
-def _installed() -> tuple[str, ...]:
-    import sysconfig  # noqa: PLC0415 - slow to import, and not needed for plain calls
-
-    paths = sysconfig.get_paths()
-    return tuple({paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-
-
-def is_own_code(module: types.ModuleType) -> bool:
-    """Tell whether `module` is the user's own: a file, and installed nowhere."""
-    name = module.__name__
-    top = name.partition(".")[0]
-    file = getattr(module, "__file__", None)
-    if name in _NEVER or top in _OURS or top in sys.stdlib_module_names or not file:
-        return False
-    if any(f"{os.sep}{name}{os.sep}" in file for name in ("site-packages", "dist-packages")):
-        return False
-    return file.endswith(".py") and not file.startswith(_installed())
 
 
 class _Registry:
@@ -88,6 +64,8 @@ class _Registry:
             ]
         already = registry.list_registry_pickle_by_value()
         for module in self._own:
+            if included and module.__name__.partition(".")[0] in included:
+                continue
             if module.__name__ not in already and sys.modules.get(module.__name__) is module:
                 registry.register_pickle_by_value(module)
                 self._registered.append(module)

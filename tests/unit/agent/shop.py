@@ -36,7 +36,7 @@ class Hand:
     def __init__(self):
         self.reader = frames.Reader()
         self.calls = []
-        self.functions = []
+        self.code = {}
         self.settings = None
 
     def take(self, data):
@@ -45,10 +45,15 @@ class Hand:
                 case frames.CallFrame():
                     self.calls.append(frame)
                 case frames.FunctionFrame():
-                    self.functions.append(frame.function)
+                    assert frame.function not in self.code, "code is sent once"
+                    self.code[frame.function] = frame.code
                 case frames.BindFrame():
                     assert self.settings is None, "a worker is bound once"
                     self.settings = json.loads(frame.settings)
+
+    @property
+    def functions(self):
+        return list(self.code)
 
     @property
     def seqs(self):

@@ -281,13 +281,34 @@ def test_calls_whose_code_their_caller_does_not_have_end():
     assert not shop.machine.busy
 
 
-def test_code_that_its_digest_is_not_of_is_not_taken():
-    shop = Shop(workers=1)
+def test_what_a_caller_sends_under_the_digest_of_anothers_code_is_run_for_nobody_else():
+    shop = Shop(workers=2, slots=2)
     shop.submit(1, caller="eve", job=wire.Job(digest_of("f"), "f", code=b"evil"))
-    assert shop.records(wire.NeedCode, "eve")
-    shop.step(ev.CodeArrived("eve", digest_of("f"), b"evil"))
-    assert shop.outcomes("eve") == {1: "crashed"}
-    assert shop.hands[1].functions == []
+    shop.submit(2, job=job_of(with_code=False))
+    assert shop.said["ann"] == [wire.NeedCode(digest_of("f"))]
+    shop.step(ev.CodeArrived("ann", digest_of("f"), code_of("f")))
+    assert [hand.code for hand in shop.hands.values()] == [
+        {digest_of("f"): b"evil"},
+        {digest_of("f"): code_of("f")},
+    ]
+
+
+def test_what_a_caller_sent_first_under_a_digest_stays():
+    shop = Shop(workers=1)
+    shop.submit(1)
+    shop.submit(2, job=wire.Job(digest_of("f"), "f", code=b"other"))
+    shop.step(ev.CodeArrived("ann", digest_of("f"), b"other"))
+    shop.finish(1)
+    assert shop.hands[1].code == {digest_of("f"): code_of("f")}
+
+
+def test_the_code_of_a_caller_goes_with_it():
+    shop = Shop(workers=1)
+    shop.submit(1)
+    shop.finish(1)
+    shop.step(ev.CallerLeft("ann"))
+    shop.submit(2, job=job_of(with_code=False))
+    assert shop.records(wire.NeedCode) == [wire.NeedCode(digest_of("f"))]
 
 
 def test_code_that_comes_with_a_later_run_lets_earlier_calls_go():
@@ -299,20 +320,11 @@ def test_code_that_comes_with_a_later_run_lets_earlier_calls_go():
     assert shop.outcomes() == {1: "ok", 2: "ok"}
 
 
-def test_code_that_another_caller_sent_is_good_enough_when_ours_has_none():
-    shop = Shop(workers=1, slots=2)
-    shop.submit(1, job=job_of(with_code=False))
-    shop.submit(2, caller="bob")
-    shop.up()
-    shop.step(ev.CodeArrived("ann", digest_of("f"), b""))
-    assert [len(shop.hands[worker].calls) for worker in (1, 2)] == [1, 1]
-
-
 def test_code_that_had_to_go_while_its_calls_waited_is_asked_for_again():
     shop = Shop()
     shop.submit(1)
     large = b"c" * (CODE_BYTES - 1)
-    shop.machine._functions.learn(_digest(large), large)
+    shop.machine._functions.learn("bob", _digest(large), large)
     shop.up()
     assert shop.said["ann"] == [wire.NeedCode(digest_of("f"))]
     assert shop.hands[1].calls == []
@@ -327,7 +339,7 @@ def test_calls_of_one_caller_that_all_lost_their_code_ask_for_it_once():
     shop = Shop()
     shop.submit(1, 2)
     large = b"c" * (CODE_BYTES - 1)
-    shop.machine._functions.learn(_digest(large), large)
+    shop.machine._functions.learn("bob", _digest(large), large)
     shop.up()
     assert shop.said["ann"] == [wire.NeedCode(digest_of("f"))]
 

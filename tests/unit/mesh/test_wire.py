@@ -47,7 +47,9 @@ def test_a_heartbeat_comes_back_as_it_was() -> None:
 
 
 def test_calls_come_back_as_they_were() -> None:
-    job = wire.Job(b"digest", "f", 2, 1, 1 << 30, 9.0, "finish", "3.11", b"code", (("camera-7", 1),))
+    job = wire.Job(
+        b"digest", "f", 2, 1, 1 << 30, 9.0, "finish", "3.11", b"code", (("camera-7", 1),)
+    )
     calls = [wire.Call(1 << 52, 1, b"x", 3, 1.5, (b"b",)), wire.Call(1, 2, b"", 0, -1.0)]
     run = wire.Run(1, job, calls)
     assert wire.decode_run(wire.encode(run)) == run

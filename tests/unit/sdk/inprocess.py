@@ -23,7 +23,7 @@ from gossamer_agent.worker import frames, pickling
 from gossamer_agent.worker.page import Page
 from gossamer_mesh import capability, subjects
 from gossamer_mesh.capability import Capabilities
-from gossamer_mesh.functions import PYTHON
+from gossamer_mesh.code.function import PYTHON
 from gossamer_mesh.link import Status
 from gossamer_mesh.link.memory import MemoryNetwork
 

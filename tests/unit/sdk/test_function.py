@@ -12,8 +12,8 @@ import pytest
 from gossamer.function import JOBS_KEPT, function, job_for, options_of, own_names
 from gossamer.hints import cheapest
 from gossamer.options import DEFAULT, NAMES, Options, override
+from gossamer_mesh.code.function import PYTHON
 from gossamer_mesh.errors import ConfigError
-from gossamer_mesh.functions import PYTHON
 from gossamer_placement.model import Hint
 
 

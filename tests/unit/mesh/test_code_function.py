@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from gossamer_agent.worker import pickling
-from gossamer_mesh.functions import PYTHON, describe, name_of
+from gossamer_mesh.code.function import PYTHON, describe, name_of
 
 
 def double(x):

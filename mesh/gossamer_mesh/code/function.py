@@ -1,4 +1,4 @@
-"""What the mesh knows a function by: the digest of the code that travels.
+"""A function as it travels: its digest, its code, and who can run it.
 
 Code travels once, as it was at its first use: what it captures (globals, closures, defaults) is
 sent with it then, and changing a captured global later changes nothing on the agents. Redefine
@@ -13,25 +13,54 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
+from gossamer_mesh.code.canonical import DIGEST_BYTES, meaning
 from gossamer_mesh.payload.dump import dump_function
-
-_DIGEST_BYTES: Final = 16
 
 PYTHON: Final = f"{sys.version_info[0]}.{sys.version_info[1]}"
 """The minor version that this process makes code for."""
 
+Form = Literal["source", "pickle"]
+
+
+class Include(msgspec.Struct, frozen=True):
+    """A module or package of the user's that travels as files. `digest` is over `content`."""
+
+    digest: bytes
+    name: str
+    content: bytes
+
 
 class FunctionCode(msgspec.Struct, frozen=True):
-    """`digest` is over `code`: equal digests are equal bytes, not more. `python`: like "3.11"."""
+    """What agents are sent of a function.
+
+    `stable`: the digest is that of its meaning, so that whatever has it does the same; else it is
+    over `code`, and `reason` says what has no canonical form. `python`: the minor version that
+    can run the code, like "3.11"; "" when any can, and else `bound` says why it is that one.
+    """
 
     digest: bytes
     name: str
     code: bytes
     python: str
+    form: Form = "pickle"
+    stable: bool = False
+    reason: str = ""
+    bound: str = ""
+    includes: tuple[Include, ...] = ()
+
+    @property
+    def content(self) -> bytes:
+        """The digest of `code` itself: what can be checked by who has only the bytes."""
+        return content_digest(self.code)
+
+
+def content_digest(data: bytes) -> bytes:
+    """Return the digest of bytes, as agents compute it of what they are sent."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
 _known: Final[weakref.WeakKeyDictionary[Callable[..., object], FunctionCode]] = (
@@ -41,7 +70,7 @@ _learning: Final = threading.Lock()
 
 
 def describe(fn: Callable[..., object]) -> FunctionCode:
-    """Return the code of `fn`, pickled at its first use and remembered as long as `fn` lives.
+    """Return the code of `fn`, made at its first use and remembered as long as `fn` lives.
 
     Thread-safe. `PayloadError` names what the function captures that cannot be pickled.
     """
@@ -68,8 +97,16 @@ def _remember(fn: Callable[..., object], described: FunctionCode) -> FunctionCod
 def _described(fn: Callable[..., object]) -> FunctionCode:
     name = name_of(fn)
     code = dump_function(fn, what=name)
-    digest = hashlib.blake2b(code, digest_size=_DIGEST_BYTES).digest()
-    return FunctionCode(digest=digest, name=name, code=code, python=PYTHON)
+    digest, reason = meaning(fn)
+    return FunctionCode(
+        digest=digest or content_digest(code),
+        name=name,
+        code=code,
+        python=PYTHON,
+        stable=digest is not None,
+        reason=reason,
+        bound="it is sent as a pickle",
+    )
 
 
 def name_of(fn: Callable[..., object]) -> str:
