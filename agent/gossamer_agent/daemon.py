@@ -135,6 +135,7 @@ class _Agent:
             preload=config.preload,
             directory=directory,
             output=config.output_bytes,
+            agent=config.name,
             up=self._worker_up,
             ended=self._worker_ended,
             failed=self._spawn_failed,

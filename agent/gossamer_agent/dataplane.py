@@ -16,6 +16,7 @@ import msgspec
 from gossamer_agent.dispatcher import events as ev
 from gossamer_agent.dispatcher.ledger import Ledger
 from gossamer_agent.dispatcher.machine import TICK_S, Dispatcher
+from gossamer_agent.ear import Ear
 from gossamer_agent.pipe import Pipe
 from gossamer_agent.worker import frames
 from gossamer_mesh import subjects, wire
@@ -47,6 +48,7 @@ class _Attached:
 
     def __init__(self, hands: Handset, lane: Lane, reader: frames.Reader) -> None:
         self.hands = hands
+        self.ear = Ear(hands)
         self.lane = lane
         self.reader = reader
         self.pipes: list[tuple[Lane, Pipe]] = []
@@ -222,16 +224,20 @@ class DataPlane:
         with contextlib.suppress(OSError):
             while data := hands.sock.recv(READ_BYTES):
                 self._received(number, data)
+        current = hands.page.current
         said = hands.stderr.take(self._output).decode("utf-8", "replace").strip()
+        hands.stdout.take(self._output)
+        last = attached.ear.last(current)
         attached.lane.close()
         for lane, _ in attached.pipes:
             lane.close()
-        current = hands.page.current
         hands.page.close()
         del self._workers[number]
         if said:
             cause = f"{cause}; it said: {said[-2000:]}"
             _log.info("worker %d has ended: %s", hands.pid, cause)
+        if last is not None:
+            self.step(last)
         self.step(ev.WorkerGone(number, current, cause))
 
     def _received(self, number: int, data: bytes) -> None:
@@ -250,6 +256,9 @@ class DataPlane:
             self._add_output(attached, results)
             # With nothing else under way nothing can join this answer: it goes at once.
             self._flushing = True
+            rest = attached.ear.rest(results)
+            if rest is not None:
+                self.step(rest)
             self.step(ev.ResultsArrived(number, results))
             if self._dispatcher.busy:
                 self._link.post(self._flush)
@@ -288,6 +297,8 @@ class DataPlane:
                     self._workers[effect.worker].lane.write(effect.data)
                 case ev.Reply():
                     self._reply(effect.caller, effect.records)
+                case ev.Tell():
+                    self._tell(effect.caller, effect.records)
                 case ev.Revoke():
                     self._revoke(effect)
                 case _:
@@ -314,8 +325,18 @@ class DataPlane:
         if self._closed:
             return
         self.step(ev.Tick())
+        self._listen()
         if self._saying is None:
             self._say_load()
+
+    def _listen(self) -> None:
+        now = self._link.now()
+        for number, attached in list(self._workers.items()):
+            if attached.ear.stirs():
+                seq = self._dispatcher.listened_to(number, now)
+                heard = attached.ear.listen(seq) if seq else None
+                if heard is not None:
+                    self.step(heard)
 
     def _say_load(self) -> None:
         """Beat when the load has changed, at most so often; later rather than not at all."""
@@ -374,22 +395,34 @@ class DataPlane:
             size += record_size
         self._send(caller, batch)
 
+    def _tell(self, caller: str, records: list[wire.Record]) -> None:
+        """Send what may be lost. It has no number, so nobody asks for it again."""
+        if caller in self._left:
+            return
+        out = wire.Out(0, self._incarnation, self._dispatcher.state(), records)
+        self._publish(caller, wire.encode(out))
+
     def _send(self, caller: str, records: list[wire.Record]) -> None:
         ledger = self._ledger(caller)
         seq = ledger.next_seq()
         out = wire.Out(seq, self._incarnation, self._dispatcher.state(), records)
         data = wire.encode(out)
         dropped = ledger.keep(seq, data, records)
+        self._publish(caller, data)
+        if dropped:
+            self.step(ev.ResultsDropped(caller, dropped))
+
+    def _publish(self, caller: str, data: bytes) -> None:
         try:
             self._link.publish(subjects.out(caller, self._name), data)
         except MeshError as error:
             _log.warning("an answer to %s was not sent: %s", caller, error)
-        if dropped:
-            self.step(ev.ResultsDropped(caller, dropped))
 
 
 def _fit(record: wire.Record) -> tuple[wire.Record, int]:
     """Return a record that one message can carry, and about how many bytes it takes."""
+    if type(record) is wire.Log:
+        return record, RECORD_BYTES + len(record.text) * CHARACTER_BYTES
     if type(record) is not wire.Done:
         return record, RECORD_BYTES
     size = RECORD_BYTES + len(record.payload) + len(record.note)

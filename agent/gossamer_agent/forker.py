@@ -70,6 +70,7 @@ class Forker:
         preload: Sequence[str],
         directory: Path,
         output: int,
+        agent: str,
         up: Callable[[Handset], None],
         ended: Callable[[int, str], None],
         failed: Callable[[str], None],
@@ -78,6 +79,7 @@ class Forker:
         self._preload = preload
         self._directory = directory
         self._output = output
+        self._agent = agent
         self._up = up
         self._ended = ended
         self._failed = failed
@@ -121,6 +123,7 @@ class Forker:
         request = {
             "worker": number,
             "output": self._output,
+            "agent": self._agent,
             "directory": str(self._place(number)),
         }
         self._send(json.dumps(request).encode(), hands)

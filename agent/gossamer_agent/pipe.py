@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 from typing import Final
@@ -12,6 +13,9 @@ MOST_READS: Final = 16
 `take` is within that, and somebody who goes on writing cannot keep it busy."""
 
 KEPT_BYTES: Final = 256 * 1024
+FRESH_BYTES: Final = 64 * 1024
+
+_decoder: Final = codecs.getincrementaldecoder("utf-8")
 
 
 class _Stream:
@@ -42,20 +46,41 @@ class _Stream:
 
 
 class Pipe:
-    """Bytes since the last `take`: the first and the last of them, when they are too many."""
+    """Bytes since the last `take`: the first and the last of them, when they are too many.
+
+    Beside them, for who follows: the first since the last `new`.
+    """
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self.stream = _Stream(fd)
         self._kept = bytearray()
         self._cut = 0
+        self._fresh = bytearray()
+        self._missed = 0
+        self._decoder = _decoder("replace")
 
     @property
     def holds(self) -> bool:
         """Whether something was read and not taken."""
         return bool(self._kept)
 
+    @property
+    def fresh(self) -> bool:
+        """Whether something was read since the last `new`."""
+        return bool(self._fresh)
+
+    def new(self) -> tuple[str, int]:
+        """Return what was read since, and how many bytes more it was."""
+        text, missed = self._decoder.decode(bytes(self._fresh)), self._missed
+        self._fresh.clear()
+        self._missed = 0
+        return text, missed
+
     def keep(self, data: bytes) -> None:
+        room = FRESH_BYTES - len(self._fresh)
+        self._fresh += data[:room]
+        self._missed += max(0, len(data) - room)
         self._kept += data
         extra = len(self._kept) - KEPT_BYTES
         if extra > 0:

@@ -33,6 +33,7 @@ Refusal = Literal[
 ]
 Status = Literal["ok", "error", "crashed", "timeout", "cancelled", "expired"]
 Orphans = Literal["cancel", "finish"]
+StreamName = Literal["stdout", "stderr"]
 
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -221,14 +222,38 @@ class Gone(_Wire, frozen=True, array_like=True, tag="g", gc=False):
     last: int
 
 
-Record = Accepted | Started | Refused | NeedCode | Done | Pong | Gone
+class Log(_Wire, frozen=True, array_like=True, tag="l", gc=False):
+    """What an attempt has printed, `at_s` after its start, while it runs.
+
+    `number` counts the logs of the attempt from 1; `left` characters before this text are cut.
+    """
+
+    task: int
+    attempt: int
+    number: int
+    stream: StreamName
+    text: str
+    at_s: float = 0.0
+    left: int = 0
+
+
+class Progress(_Wire, frozen=True, array_like=True, tag="f", gc=False):
+    """How far an attempt says it is, from 0 to 1."""
+
+    task: int
+    attempt: int
+    fraction: float
+    note: str = ""
+
+
+Record = Accepted | Started | Refused | NeedCode | Done | Pong | Gone | Log | Progress
 
 
 class Out(_Wire, frozen=True, array_like=True, tag="out"):
     """1…n records for one caller, with the agent's fresh state.
 
     `seq` counts the messages of this incarnation to this caller from 1, so that a caller sees
-    what it has missed.
+    what it has missed. 0 has no number: logs and progress, which nobody keeps to send again.
     """
 
     seq: int

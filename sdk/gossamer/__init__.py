@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from gossamer.executor import MeshExecutor
     from gossamer.function import function
     from gossamer.hints import cheapest, fastest, greenest, nearest, spread
+    from gossamer.inside import CurrentTask, current_task, progress
     from gossamer.mesh import Mesh, connect
     from gossamer.task import Task, Timings
+    from gossamer.transcript import LogLine, Progress
     from gossamer_mesh.errors import (
         AgentRefusedError,
         ConfigError,
@@ -51,15 +53,18 @@ __all__ = [
     "ConfigError",
     "ConnectError",
     "CredentialsError",
+    "CurrentTask",
     "Decision",
     "Hint",
     "LinkClosedError",
+    "LogLine",
     "Mesh",
     "MeshError",
     "MeshExecutor",
     "NoAgentError",
     "PayloadError",
     "PayloadTooLargeError",
+    "Progress",
     "ProtocolError",
     "RemoteError",
     "ServerError",
@@ -74,29 +79,36 @@ __all__ = [
     "WorkerCrashedError",
     "cheapest",
     "connect",
+    "current_task",
     "fastest",
     "function",
     "greenest",
     "nearest",
     "open_mesh",
+    "progress",
     "spread",
 ]
 
 _HOMES = {
     "AsyncMesh": "gossamer._aio",
+    "CurrentTask": "gossamer.inside",
     "Decision": "gossamer_placement.model",
     "Hint": "gossamer_placement.model",
+    "LogLine": "gossamer.transcript",
     "Mesh": "gossamer.mesh",
     "MeshExecutor": "gossamer.executor",
+    "Progress": "gossamer.transcript",
     "Task": "gossamer.task",
     "Timings": "gossamer.task",
     "cheapest": "gossamer.hints",
     "connect": "gossamer.mesh",
+    "current_task": "gossamer.inside",
     "fastest": "gossamer.hints",
     "function": "gossamer.function",
     "greenest": "gossamer.hints",
     "nearest": "gossamer.hints",
     "open_mesh": "gossamer._aio",
+    "progress": "gossamer.inside",
     "spread": "gossamer.hints",
 }
 

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar, cast
 
-from gossamer.effects import Effect, Ended, SendControl, SendRun
+from gossamer.effects import Effect, Ended, SendControl, SendRun, Told
 from gossamer.keeper import SETTLE_S, Keeper
 from gossamer.peer import LEASE_S
 from gossamer.work import Job, Work, new_work
@@ -363,7 +363,11 @@ class Client:
                 )
             elif isinstance(effect, SendControl):
                 self._control(effect.agent, effect.number, effect.message)
-            elif effect.work.owner is not None:
+            elif effect.work.owner is None:
+                pass
+            elif isinstance(effect, Told):
+                effect.work.owner.on_told(effect.record)
+            else:
                 effect.work.owner.on_running()
         if not self._ticking and self._keeper.busy and not self._closed:
             self._ticking = True

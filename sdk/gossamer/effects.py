@@ -30,10 +30,17 @@ class Running(msgspec.Struct, frozen=True, gc=False):
     work: Work
 
 
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """Tell the owner what its task prints or says while it runs."""
+
+    work: Work
+    record: wire.Log | wire.Progress
+
+
 class Ended(msgspec.Struct, frozen=True, gc=False):
     """Tell the owner that its task has ended."""
 
     work: Work
 
 
-Effect = SendRun | SendControl | Running | Ended
+Effect = SendRun | SendControl | Running | Told | Ended

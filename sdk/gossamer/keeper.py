@@ -14,7 +14,7 @@ import msgspec
 
 from gossamer import problems, stealing
 from gossamer.backlog import Backlog, Line
-from gossamer.effects import Effect, Ended, Running
+from gossamer.effects import Effect, Ended, Running, Told
 from gossamer.hedging import Hedges
 from gossamer.lessons import Lessons
 from gossamer.peer import LEASE_S, Peer
@@ -217,8 +217,10 @@ class Keeper:
         if peer is None:
             return effects
         if peer.incarnation != out.incarnation:
-            if out.incarnation > peer.incarnation:
-                self._refused_by_next(peer, out, now, effects)
+            self._refused_by_next(peer, out, now, effects)
+            return effects
+        if not out.seq:
+            _overheard(peer, out.records, effects)
             return effects
         if not peer.take(out.seq, now, effects):
             return effects
@@ -283,6 +285,8 @@ class Keeper:
                 peer.need_code(record.function, now, effects)
             case wire.Gone():
                 peer.gone(record.first, record.last, now, effects)
+            case wire.Log() | wire.Progress():
+                _overheard(peer, [record], effects)
             case wire.Pong() | wire.Done():
                 pass
         return 0.0
@@ -291,6 +295,8 @@ class Keeper:
         self, peer: Peer, out: wire.Out, now: float, effects: list[Effect]
     ) -> None:
         """The agent was restarted before it had these calls, and says that it does not run them."""
+        if out.incarnation < peer.incarnation:
+            return
         peer.candidate.suspect = True
         back: list[Work] = []
         for record in out.records:
@@ -681,3 +687,12 @@ def _report(peer: Peer, state: wire.AgentState, now: float, seen_at: float = 0.0
     candidate.outstanding = len(peer.owed)
     if state.seq >= candidate.state.seq:
         candidate.report(state, now, seen_at)
+
+
+def _overheard(peer: Peer, records: Iterable[wire.Record], effects: list[Effect]) -> None:
+    """Take in what tasks print or say. Nothing depends on it, so it may be missing."""
+    for record in records:
+        if type(record) is wire.Log or type(record) is wire.Progress:
+            work = peer.owed.get(record.task)
+            if work is not None and work.attempt == record.attempt and not work.cancelled:
+                effects.append(Told(work, record))

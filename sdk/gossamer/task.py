@@ -6,12 +6,13 @@ import contextlib
 import functools
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
 
 import msgspec
 
+from gossamer.transcript import Lines, LogLine, Progress, Transcript
 from gossamer.work import Owner, Work
 from gossamer_mesh import wire
 from gossamer_mesh.errors import LinkClosedError, MeshError, PayloadTooLargeError, TaskError
@@ -65,6 +66,10 @@ class Task(Future[T], Owner):
     _value: T | None = None
     _error: BaseException | None = None
     _waiting: threading.Condition | None = None
+    _transcript: Transcript | None = None
+    _progress: Progress | None = None
+    _watching: tuple[Callable[[Any], object], ...] = ()
+    _watched = False
 
     def __init__(self, client: Client, work: Work) -> None:
         self._client = client
@@ -132,13 +137,48 @@ class Task(Future[T], Owner):
 
     @property
     def stdout(self) -> str:
-        """What the task wrote to its standard output, once it has ended; cut when it is long."""
-        return self._work.outcome.stdout if self._work.outcome is not None else ""
+        """What the task has written to its standard output so far, and in the end all of it.
+
+        Where it is long, its middle is cut; of what a task prints while it runs, its beginning.
+        """
+        return self._written("stdout")
 
     @property
     def stderr(self) -> str:
-        """What the task wrote to its standard error, once it has ended; cut when it is long."""
-        return self._work.outcome.stderr if self._work.outcome is not None else ""
+        """What the task has written to its standard error: as `stdout`."""
+        return self._written("stderr")
+
+    @property
+    def progress(self) -> Progress | None:
+        """The last that the task has said by `gossamer.progress`; None before."""
+        return self._progress
+
+    def add_progress_callback(self, fn: Callable[[Task[T]], object]) -> None:
+        """Call `fn(task)` when `progress` has changed, in a thread that is kept for callbacks.
+
+        At most about 20 times a second, and only for the latest when `fn` is slower than that.
+        """
+        with self._making:
+            self._watching = (*self._watching, fn)
+        if self._progress is not None:
+            self._tell_progress()
+
+    def logs(self, *, follow: bool = False) -> Iterator[LogLine]:
+        """Iterate over the lines that the task has printed, in the order its agent saw them.
+
+        With `follow` also over those to come: a line is here moments after it was printed, and
+        the iteration ends with the task. What is too much is cut, with a note in its place: an
+        agent passes on 64 KiB a second of a task, and as much is kept here. Lines of a task that
+        ended within 50 ms come with its end. A later attempt begins anew: see `LogLine.attempt`.
+
+        `LinkClosedError` in a forked child, where nothing arrives.
+        """
+        lines = Lines()
+        if follow and not self.done():
+            self._client.check_not_forked()
+        for piece in self.transcript.follow(wait=follow):
+            yield from lines.take(piece)
+        yield from lines.rest()
 
     # -- what a Future promises --------------------------------------------------------------
 
@@ -190,6 +230,8 @@ class Task(Future[T], Owner):
             return False
         if self._tell_cancelled():
             self._client.cancel(self._work)
+            if self._transcript is not None:
+                self._end_transcript(self._transcript)
         return True
 
     def running(self) -> bool:
@@ -219,7 +261,24 @@ class Task(Future[T], Owner):
         """Whether the task has ended or was cancelled."""
         return self._state in _DONE
 
+    def on_told(self, record: wire.Log | wire.Progress) -> None:
+        if type(record) is wire.Log:
+            transcript = self._transcript
+            if transcript is None:
+                transcript = self.__dict__.setdefault("_transcript", Transcript())
+            transcript.add(record)
+        elif type(record) is wire.Progress:
+            self._progress = Progress(record.fraction, record.note)
+            if self._watching and not self._watched:
+                self._watched = True
+                self._client.call_back(self._tell_progress)
+
     def on_ended(self) -> None:
+        self._settle()
+        if self._transcript is not None:
+            self._end_transcript(self._transcript)
+
+    def _settle(self) -> None:
         work = self._work
         work.owner = None
         if work.state is State.CANCELLED:
@@ -244,6 +303,33 @@ class Task(Future[T], Owner):
         work.state = State.CANCELLED
         work.ended_at = self._client.now()
         self._give_up()
+        if self._transcript is not None:
+            self._end_transcript(self._transcript)
+
+    @property
+    def transcript(self) -> Transcript:
+        """For who follows: what the task prints."""
+        transcript = self._transcript
+        if transcript is None:
+            transcript = cast("Transcript", self.__dict__.setdefault("_transcript", Transcript()))
+        if self.done():
+            self._end_transcript(transcript)
+        return transcript
+
+    def _end_transcript(self, transcript: Transcript) -> None:
+        transcript.end(self._work.attempt, self._work.outcome)
+
+    def _written(self, stream: wire.StreamName) -> str:
+        done = self._work.outcome
+        if done is not None and done.status in {"ok", "error"}:
+            return done.stdout if stream == "stdout" else done.stderr
+        # Of one that was killed there is what was heard of it.
+        return self._transcript.text(stream) if self._transcript is not None else ""
+
+    def _tell_progress(self) -> None:
+        self._watched = False
+        for fn in self._watching:
+            fn(self)
 
     @property
     def succeeded(self) -> bool:

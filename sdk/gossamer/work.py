@@ -61,6 +61,9 @@ class Owner:
     def on_running(self) -> None:
         """The task has been running for a while."""
 
+    def on_told(self, record: wire.Log | wire.Progress) -> None:
+        """The task prints something, or says how far it is."""
+
     def on_ended(self) -> None:
         """The task's `outcome` is there. Called once."""
 

@@ -107,6 +107,7 @@ class Room:
             preload=preload,
             directory=directory,
             output=OUTPUT,
+            agent="here",
             up=lambda hands: self.desks.update({hands.worker: Desk(hands)}),
             ended=lambda number, cause: self.causes.update({number: cause}),
             failed=self.failures.append,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from gossamer_agent.worker.frames import ResultFrame
-from gossamer_mesh.wire import Record, Run
+from gossamer_mesh.wire import Record, Run, StreamName
 
 Why = Literal["timeout", "cancelled", "lease"]
 
@@ -83,6 +83,31 @@ class ResultsArrived(msgspec.Struct, frozen=True, gc=False):
     frames: Sequence[ResultFrame]
 
 
+class Piece(NamedTuple):
+    """What was written to a stream, `left` characters of which are missing before it."""
+
+    stream: StreamName
+    text: str
+    left: int = 0
+
+
+class Said(NamedTuple):
+    """How far a call says it is."""
+
+    fraction: float
+    note: str
+
+
+class Printed(msgspec.Struct, frozen=True, gc=False):
+    """What is new of call `seq`; `ended`: there will be no more of it."""
+
+    worker: int
+    seq: int
+    pieces: Sequence[Piece]
+    said: Said | None = None
+    ended: bool = False
+
+
 class Garbled(msgspec.Struct, frozen=True, gc=False):
     """What a worker sent cannot be read."""
 
@@ -140,6 +165,7 @@ Event = (
     | CallerLeft
     | WorkerUp
     | ResultsArrived
+    | Printed
     | Garbled
     | Revoked
     | Condemned
@@ -159,6 +185,13 @@ class ToWorker(msgspec.Struct, frozen=True, gc=False):
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
     """Tell a caller."""
+
+    caller: str
+    records: list[Record]
+
+
+class Tell(msgspec.Struct, frozen=True, gc=False):
+    """Tell a caller at once what it can do without: it is not sent again."""
 
     caller: str
     records: list[Record]
@@ -202,4 +235,4 @@ class Drained(msgspec.Struct, frozen=True, gc=False):
     """Control: nothing is left to do here."""
 
 
-Effect = ToWorker | Reply | Revoke | Spawn | Retire | Overdue | Kill | Drained
+Effect = ToWorker | Reply | Tell | Revoke | Spawn | Retire | Overdue | Kill | Drained

@@ -173,7 +173,15 @@ class Feeder:
             waiting.pop(key)
             call, function = item.call, item.job.function
             try:
-                framed = frames.call(sent_seq + 1, function, call.items, call.payload, call.buffers)
+                framed = frames.call(
+                    sent_seq + 1,
+                    function,
+                    call.items,
+                    call.payload,
+                    call.buffers,
+                    item.task,
+                    item.attempt,
+                )
             except frames.MalformedError as error:
                 note = f"it cannot be called: {error}"
                 self._callers.end(item, "crashed", now, effects, note=note)
@@ -209,10 +217,12 @@ def _is_held_for(unserved_s: float) -> bool:
 
 
 def _settings(worker: Worker) -> bytes:
-    assert worker.key is not None
+    key = worker.key
+    assert key is not None
     settings: dict[str, object] = {
-        "memory_bytes": worker.key.memory_bytes,
+        "memory_bytes": key.memory_bytes,
         "gpus": list(worker.gpus),
+        "caller": key.caller,
     }
     if worker.resources:
         settings |= _of_resources(worker.resources)

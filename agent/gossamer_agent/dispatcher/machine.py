@@ -81,6 +81,7 @@ class Dispatcher:
         self._handlers: dict[type[Any], Callable[[Any, float, list[ev.Effect]], None]] = {
             ev.RunArrived: self._run_arrived,
             ev.ResultsArrived: self._running.results,
+            ev.Printed: self._running.printed,
             ev.Tick: self._tick,
             ev.CallerHeard: self._caller_heard,
             ev.CallerAcked: self._caller_acked,
@@ -124,6 +125,10 @@ class Dispatcher:
             or self._workers.free_slots < self._workers.slots
             or self._parking.count > 0
         )
+
+    def listened_to(self, worker: int, now: float) -> int:
+        """Return which call of a worker its caller may be told more of now; 0 for none."""
+        return self._running.listened_to(worker, now)
 
     def state(self) -> AgentState:
         """Return the agent's state, numbered, as of the last event."""

@@ -6,6 +6,7 @@ import collections
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from gossamer_agent.dispatcher.streams import Stream
 from gossamer_mesh.wire import Call, Job
 
 SWEEP_AT: Final = 64
@@ -43,6 +44,7 @@ class Item:
         "returns",
         "seq",
         "started",
+        "stream",
         "task",
     )
 
@@ -58,6 +60,7 @@ class Item:
         self.seq = 0
         self.returns = 0
         self.started = False
+        self.stream: Stream | None = None
         self.cancelled = False
         self.ended = False
 

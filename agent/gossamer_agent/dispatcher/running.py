@@ -9,6 +9,7 @@ from gossamer_agent.dispatcher.callers import Callers
 from gossamer_agent.dispatcher.feeding import TAKE_BACK_S, Feeder
 from gossamer_agent.dispatcher.functions import Functions
 from gossamer_agent.dispatcher.queue import Item, Waiting
+from gossamer_agent.dispatcher.streams import AFTER_S, Stream
 from gossamer_agent.dispatcher.workers import Worker, Workers
 from gossamer_agent.worker import frames
 from gossamer_mesh.wire import Done, Record, Started, Status
@@ -99,6 +100,28 @@ class Running:
             if worker.spent and not worker.condemned:
                 self._workers.condemn(worker)
                 effects.append(ev.Retire(worker.number, "it has served its number of calls"))
+
+    def listened_to(self, number: int, now: float) -> int:
+        """Return the call of this worker that may be heard of now; 0 for none."""
+        worker = self._workers.get(number)
+        if worker is None or not worker.running or now - worker.head_since < AFTER_S:
+            return 0
+        head = worker.running[0]
+        return head.seq if head.stream is None or head.stream.may_tell(now) else 0
+
+    def printed(self, event: ev.Printed, now: float, effects: list[ev.Effect]) -> None:
+        worker = self._workers.get(event.worker)
+        if worker is None or not worker.running or worker.running[0].seq != event.seq:
+            return
+        head = worker.running[0]
+        stream = head.stream
+        if stream is None:
+            stream = head.stream = Stream()
+        at_s = now - worker.head_since
+        records = stream.records(head.task, head.attempt, at_s, event.pieces, event.said, now)
+        # The last goes with the outcome, so that it is there before that, and is there.
+        tell = ev.Reply if event.ended else ev.Tell
+        effects.append(tell(head.key.caller, records))
 
     def garbled(self, event: ev.Garbled, _now: float, effects: list[ev.Effect]) -> None:
         worker = self._workers.get(event.worker)

@@ -34,7 +34,7 @@ _FLAG_BITS = 0xF0
 DIGEST_BYTES = 16
 
 _LENGTH = struct.Struct("<I")
-_CALL = struct.Struct("<IBQ16sIIH")
+_CALL = struct.Struct("<IBQ16sIIHQI")
 _FUNCTION = struct.Struct("<IB16s")
 _KIND = struct.Struct("<IB")
 _RESULT = struct.Struct("<IBQBdIHII")
@@ -53,13 +53,18 @@ Buffers = Sequence[Union[bytes, memoryview]]
 
 
 class CallFrame(NamedTuple):
-    """Call number `seq`. `items` > 0: `data` is a list of so many argument tuples."""
+    """Call number `seq`. `items` > 0: `data` is a list of so many argument tuples.
+
+    `task` and `attempt` are its caller's names for it.
+    """
 
     seq: int
     function: bytes
     items: int
     data: bytes
     buffers: tuple[bytes, ...]
+    task: int = 0
+    attempt: int = 0
 
 
 class FunctionFrame(NamedTuple):
@@ -95,13 +100,21 @@ class ReadyFrame(NamedTuple):
 Frame = Union[CallFrame, FunctionFrame, BindFrame, ResultFrame, ReadyFrame]
 
 
-def call(seq: int, function: bytes, items: int, data: bytes, buffers: Buffers = ()) -> bytes:
+def call(
+    seq: int,
+    function: bytes,
+    items: int,
+    data: bytes,
+    buffers: Buffers = (),
+    task: int = 0,
+    attempt: int = 0,
+) -> bytes:
     if not buffers:
         size = _CALL.size - 4 + len(data)
-        return _CALL.pack(size, CALL, seq, function, items, len(data), 0) + data
+        return _CALL.pack(size, CALL, seq, function, items, len(data), 0, task, attempt) + data
     sizes = b"".join(_SIZE.pack(len(b)) for b in buffers)
     size = _CALL.size - 4 + len(sizes) + len(data) + sum(map(len, buffers))
-    head = _CALL.pack(size, CALL, seq, function, items, len(data), len(buffers))
+    head = _CALL.pack(size, CALL, seq, function, items, len(data), len(buffers), task, attempt)
     return b"".join((head, sizes, data, *buffers))
 
 
@@ -159,12 +172,12 @@ def _cut(body: bytes, at: int, end: int, count: int, *parts: int) -> tuple[bytes
 
 
 def _parse_call(body: bytes, start: int, end: int) -> CallFrame:
-    _, _, seq, digest, items, data_size, count = _CALL.unpack_from(body, start)
+    _, _, seq, digest, items, data_size, count, task, attempt = _CALL.unpack_from(body, start)
     at = start + _CALL.size
     if not count and at + data_size == end:
-        return CallFrame(seq, digest, items, body[at:end], ())
+        return CallFrame(seq, digest, items, body[at:end], (), task, attempt)
     data, *buffers = _cut(body, at, end, count, data_size)
-    return CallFrame(seq, digest, items, data, tuple(buffers))
+    return CallFrame(seq, digest, items, data, tuple(buffers), task, attempt)
 
 
 def _parse_result(body: bytes, start: int, end: int) -> ResultFrame:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from typing import Any
+from typing import Any, Callable
 
 
 class Captured(io.TextIOBase):
-    """A text stream that keeps at most `limit` characters and counts the rest."""
+    """A text stream that keeps at most `limit` characters and counts the rest.
+
+    `seen` is told at once of all that is written.
+    """
 
     encoding = "utf-8"
     errors = "replace"
 
-    def __init__(self, fd: int, limit: int) -> None:
+    def __init__(self, fd: int, limit: int, seen: Callable[[str], None] | None = None) -> None:
         self._fd = fd
+        self._seen = seen
         self._head_room = (limit + 1) // 2
         self._tail_room = limit // 2
         self.dirty = False
@@ -33,6 +37,8 @@ class Captured(io.TextIOBase):
             os.write(self._fd, text.encode("utf-8", "replace"))
             return len(text)
         self.dirty = True
+        if self._seen is not None:
+            self._seen(text)
         size = len(text)
         room = self._head_room - self._head_size
         if room > 0:

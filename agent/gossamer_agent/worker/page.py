@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import mmap
 
-PAGE_BYTES = 4096
+HEAD_BYTES = 4096
+TAPE_BYTES = 64 * 1024
+PAGE_BYTES = HEAD_BYTES + TAPE_BYTES
+"""The numbers, what the call says of its progress, and the tape: see `tape`."""
 
 
 class Page:
@@ -18,29 +21,31 @@ class Page:
 
     def __init__(self, fd: int) -> None:
         self._map = mmap.mmap(fd, PAGE_BYTES)
-        self._words = memoryview(self._map).cast("Q")
+        self.memory = memoryview(self._map)
+        # Of eight bytes each, aligned: one store, so nobody sees the half of a number.
+        self.words = self.memory.cast("Q")
 
     @property
     def current(self) -> int:
         """Number of the last call that was started, 0 before the first."""
-        return self._words[0]
+        return self.words[0]
 
     @current.setter
     def current(self, seq: int) -> None:
-        self._words[0] = seq
+        self.words[0] = seq
 
     @property
     def revoked_upto(self) -> int:
         """Calls up to this number must not be started any more."""
-        return self._words[1]
+        return self.words[1]
 
     @revoked_upto.setter
     def revoked_upto(self, seq: int) -> None:
-        self._words[1] = seq
+        self.words[1] = seq
 
     def start(self, seq: int) -> bool:
         """Worker: note that call `seq` starts; False when it was revoked and must not."""
-        words = self._words
+        words = self.words
         before = words[0]
         words[0] = seq
         if seq > words[1]:
@@ -49,5 +54,6 @@ class Page:
         return False
 
     def close(self) -> None:
-        self._words.release()
+        self.words.release()
+        self.memory.release()
         self._map.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import resource
@@ -16,7 +17,7 @@ import time
 import traceback
 from typing import Any, Callable
 
-from gossamer_agent.worker import frames, pickling
+from gossamer_agent.worker import frames, inside, pickling, tape
 from gossamer_agent.worker.output import Captured
 from gossamer_agent.worker.page import Page
 from gossamer_agent.worker.surroundings import Surroundings
@@ -28,13 +29,18 @@ _LACKING = frozenset({errno.ENOMEM, errno.ENOSPC})
 
 
 class Worker:
-    """The loop. `output` bounds, in characters, what is kept of a call's stdout and stderr."""
+    """The loop. `output` bounds, in characters, what is kept of a call's stdout and stderr.
 
-    def __init__(self, sock: socket.socket, page: Page, output: int) -> None:
+    `agent` is the name that calls are told.
+    """
+
+    def __init__(self, sock: socket.socket, page: Page, output: int, agent: str = "") -> None:
         self._sock = sock
         self._page = page
-        self._stdout = Captured(1, output)
-        self._stderr = Captured(2, output)
+        self._desk = inside.open_desk(page, agent)
+        write = tape.Tape(page).write
+        self._stdout = Captured(1, output, functools.partial(write, tape.STDOUT))
+        self._stderr = Captured(2, output, functools.partial(write, tape.STDERR))
         self._code: dict[bytes, bytes] = {}
         self._functions: dict[bytes, Callable[..., Any]] = {}
         self._pid = os.getpid()
@@ -73,6 +79,7 @@ class Worker:
         self._stderr.pass_through()
 
     def _bind(self, settings: dict[str, Any]) -> None:
+        self._desk.caller = settings.get("caller", "")
         gpus: list[int] = settings.get("gpus", [])
         # NVML numbers GPUs by PCI bus; CUDA does so only when it is told to.
         os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
@@ -93,6 +100,7 @@ class Worker:
         if not self._page.start(frame.seq):
             self._sock.sendall(frames.result(frame.seq, frames.REVOKED, 0.0, b""))
             return
+        self._desk.frame = frame
         flags = 0 if frame.function in self._functions else frames.COLD
         began = time.perf_counter()
         status = frames.ERROR
@@ -117,6 +125,7 @@ class Worker:
         self._sock.sendall(
             frames.result(frame.seq, status, ran_s, data, buffers, stdout, stderr, flags=flags)
         )
+        self._desk.frame = None
         # Nobody waits for this: the result is on its way. Should it fail, this process ends, and
         # the next call gets another one.
         self._around.restore()

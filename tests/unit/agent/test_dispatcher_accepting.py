@@ -14,7 +14,7 @@ def test_a_call_goes_to_an_idle_worker_with_its_code_and_its_limits():
     shop = Shop(workers=1, memory_bytes=500)
     shop.submit(1)
     hand = shop.hands[1]
-    assert hand.settings == {"memory_bytes": 500, "gpus": []}
+    assert hand.settings == {"memory_bytes": 500, "gpus": [], "caller": "ann"}
     assert hand.functions == [digest_of("f")]
     assert [frame.data for frame in hand.calls] == [b"arguments"]
 

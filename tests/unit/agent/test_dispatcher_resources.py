@@ -30,6 +30,7 @@ def test_who_has_a_resource_is_told_its_unit_and_all_that_belongs_to_it():
     assert shop.hands[1].settings == {
         "memory_bytes": 0,
         "gpus": [],
+        "caller": "ann",
         "environ": {"CAMERA": "/dev/video0", "GOSSAMER_RESOURCE_CAMERA_7": "0"},
         "devices": ["/dev/video0"],
         "paths": ["/data/camera"],
@@ -39,7 +40,7 @@ def test_who_has_a_resource_is_told_its_unit_and_all_that_belongs_to_it():
 def test_who_wants_none_is_told_nothing_of_them():
     shop = a_shop(workers=1)
     shop.submit(1)
-    assert shop.hands[1].settings == {"memory_bytes": 0, "gpus": []}
+    assert shop.hands[1].settings == {"memory_bytes": 0, "gpus": [], "caller": "ann"}
 
 
 def test_two_units_are_told_apart():

@@ -18,6 +18,8 @@ FRAMES = st.one_of(
         st.integers(0, 2**32 - 1),
         BYTES,
         st.lists(BYTES, max_size=3).map(tuple),
+        st.integers(0, 2**64 - 1),
+        st.integers(0, 2**32 - 1),
     ),
     st.builds(
         frames.ResultFrame,

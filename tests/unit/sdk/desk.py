@@ -6,7 +6,7 @@ import itertools
 import random
 from typing import Any
 
-from gossamer.effects import Effect, Ended, Running, SendControl, SendRun
+from gossamer.effects import Effect, Ended, Running, SendControl, SendRun, Told
 from gossamer.hedging import FIRST_NUMBER
 from gossamer.keeper import Keeper
 from gossamer.work import Job, Work, new_work
@@ -137,6 +137,8 @@ class Desk:
                     self.runs.append(effect)
                 case SendControl():
                     self.controls.append(effect)
+                case Told():
+                    pass
                 case Running():
                     self.running.append(effect.work)
                 case Ended():
