@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from gossamer_agent import probe, resource, setting
+from gossamer_agent import larder, probe, resource, setting
 from gossamer_agent.probe import cpu
 from gossamer_agent.resource import Resource
 from gossamer_agent.setting import Setting, UnfitError
@@ -62,6 +62,9 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     speed: float = 0.0
     data: Mapping[str, int] = {}
     resources: tuple[Resource, ...] = ()
+    cache_bytes: int = msgspec.field(default_factory=larder.usual_bytes)
+    cache_directory: Path | None = None
+    cache_share: bool = True
 
 
 _MiB: Final = 2**20
@@ -98,6 +101,10 @@ SETTINGS: Final = (
     Setting("work.speed", "speed", setting.number(SLOWEST, FASTEST, "beside a reference core")),
     Setting("data", "data", setting.data),
     Setting("resources", "resources", resource.read),
+    # With less than one large payload of some size it would be of no use.
+    Setting("cache.size", "cache_bytes", setting.size(_MiB, 2**50, "2GiB")),
+    Setting("cache.directory", "cache_directory", setting.string),
+    Setting("cache.share", "cache_share", setting.flag),
 )
 
 _BY_KEY: Final = {each.key: each for each in SETTINGS}
@@ -147,6 +154,9 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
     speed: float | None = None,
     data: Mapping[str, int | str | bool] | None = None,
     resources: Sequence[Mapping[str, object]] | None = None,
+    cache: int | str | None = None,
+    cache_directory: Path | str | None = None,
+    cache_share: bool | None = None,
 ) -> AgentConfig:
     """Return the configuration that these flags make, checked as a file is; None: the default."""
     given: dict[str, object] = {
@@ -174,6 +184,9 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
         "work.speed": speed,
         "data": data,
         "resources": resources,
+        "cache.size": cache,
+        "cache.directory": None if cache_directory is None else os.fspath(cache_directory),
+        "cache.share": cache_share,
     }
     told = {key: value for key, value in given.items() if value is not None}
     return _checked(told, "flags", Path.cwd())
@@ -235,6 +248,8 @@ def _checked(
             if error.inner:
                 raise _wrong(source, f"{key}.{error.inner}", error.value, error.allowed) from error
             raise _wrong(source, key, value, error.allowed) from error
+    if "cache_directory" in values:
+        values["cache_directory"] = _directory(values["cache_directory"], source, beside)
     if "access" in values:
         values["access"] = _access(values["access"], source, beside)
     config = msgspec.structs.replace(under or AgentConfig(), **values)
@@ -272,6 +287,18 @@ def _access(text: str, source: str, beside: Path) -> Path:
             "mesh.access",
             text,
             f"there is no file {path}; allowed: the access file that the mesh's owner gave you",
+        )
+    return path
+
+
+def _directory(text: str, source: str, beside: Path) -> Path:
+    path = beside / os.path.expanduser(text)  # noqa: PTH111 - as above
+    if not os.access(path, os.W_OK | os.X_OK) or not path.is_dir():
+        raise _wrong(
+            source,
+            "cache.directory",
+            text,
+            f"{path} is no directory that can be written to; allowed: one that can",
         )
     return path
 

@@ -21,6 +21,7 @@ from typing import Final
 
 import trio
 
+from gossamer_agent.cargo import Cargo
 from gossamer_agent.config import AgentConfig
 from gossamer_agent.dataplane import DataPlane, Notice
 from gossamer_agent.dispatcher import events as ev
@@ -32,10 +33,12 @@ from gossamer_agent.probe.survey import survey
 from gossamer_agent.tables import DAY_S
 from gossamer_mesh import capability, subjects, wire
 from gossamer_mesh.access import Access
+from gossamer_mesh.blob import SHARED_MEMORY, Depot, Store
 from gossamer_mesh.bus import Bus, open_bus
 from gossamer_mesh.errors import ConfigError, LinkClosedError, MeshError, NoAgentError
 from gossamer_mesh.link import Link
 from gossamer_mesh.link.nats import NatsLink
+from gossamer_mesh.places import state_dir
 
 JITTER: Final = 0.1
 CLAIM_S: Final = 2.0
@@ -82,13 +85,24 @@ def run(
     incarnation = time.time_ns() // 1_000_000
     link = NatsLink.connect(access, name=f"{config.name}-{incarnation}")
     directory = Path(tempfile.mkdtemp(prefix="gossamer-agent-"))
+    store = Store(config.name, _cache(config), limit_bytes=config.cache_bytes, keeps=True)
+    bulk = functools.partial(NatsLink.connect, access, name=f"{config.name}-{incarnation}-bulk")
+    depot = Depot(link, config.name, store, bulk, share=config.cache_share)
     try:
-        agent = _Agent(config, link, zygote, incarnation, directory, ready)
+        agent = _Agent(config, link, depot, zygote, incarnation, directory, ready)
         trio.run(agent.live, lifeline)
     finally:
+        depot.close()
         link.close()
         shutil.rmtree(directory, ignore_errors=True)
     return 0
+
+
+def _cache(config: AgentConfig) -> list[Path]:
+    """Return where the cache may lie: where it was put, else in memory and on the disk."""
+    if config.cache_directory is not None:
+        return [config.cache_directory]
+    return [SHARED_MEMORY, state_dir()]
 
 
 class _Agent:
@@ -96,6 +110,7 @@ class _Agent:
         self,
         config: AgentConfig,
         link: Link,
+        depot: Depot,
         zygote: ZygoteProcess,
         incarnation: int,
         directory: Path,
@@ -130,6 +145,9 @@ class _Agent:
             output=config.output_bytes,
             told=self._told,
         )
+        places = depot.store.places()
+        self._data.cargo = Cargo(link, depot, places)
+        depot.taken = self._data.taken
         self._forker = Forker(
             zygote,
             preload=config.preload,
@@ -140,6 +158,7 @@ class _Agent:
             ended=self._worker_ended,
             failed=self._spawn_failed,
         )
+        self._forker.results = [place.incoming for place in places]
         self._renewing = trio.CancelScope()
         self._drain_asked = trio.Event()
         self._drained = trio.Event()

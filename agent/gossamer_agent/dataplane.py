@@ -26,6 +26,7 @@ from gossamer_placement import coordinates
 from gossamer_placement.coordinates import Vivaldi
 
 if TYPE_CHECKING:
+    from gossamer_agent.cargo import Cargo
     from gossamer_agent.handset import Handset
 
 REVOKE_S: Final = 0.002
@@ -56,7 +57,10 @@ class _Attached:
 
 
 class DataPlane:
-    """Construct anywhere, then everything happens in the link's thread."""
+    """Construct anywhere, then everything happens in the link's thread.
+
+    `cargo` is to be set before `open`, where large payloads are to be taken.
+    """
 
     def __init__(
         self,
@@ -78,6 +82,7 @@ class DataPlane:
         self._interval_s = interval_s
         self._output = output
         self._told = told
+        self.cargo: Cargo | None = None
         self._workers: dict[int, _Attached] = {}
         self._ledgers: dict[str, Ledger] = {}
         self._unsent: dict[str, list[wire.Record]] = {}
@@ -163,6 +168,9 @@ class DataPlane:
                 self._left.add(caller)
                 self.step(ev.CallerLeft(caller))
                 self._ledgers.pop(caller, None)
+                if self.cargo is not None:
+                    self.cargo.forget(self._dispatcher.knows)
+                    self._count_untaken()
             case wire.Drain():
                 self._told([ev.DrainAsked()])
             case _:
@@ -233,6 +241,8 @@ class DataPlane:
             lane.close()
         hands.page.close()
         del self._workers[number]
+        if self.cargo is not None:
+            self.cargo.ended(number)
         if said:
             cause = f"{cause}; it said: {said[-2000:]}"
             _log.info("worker %d has ended: %s", hands.pid, cause)
@@ -299,6 +309,8 @@ class DataPlane:
                     self._reply(effect.caller, effect.records)
                 case ev.Tell():
                     self._tell(effect.caller, effect.records)
+                case ev.Fetch() | ev.Store():
+                    self._loaded(effect)
                 case ev.Revoke():
                     self._revoke(effect)
                 case _:
@@ -308,6 +320,31 @@ class DataPlane:
         if not self._ticking and self._dispatcher.busy:
             self._ticking = True
             self._link.call_later(TICK_S, self._tick)
+
+    def _loaded(self, effect: ev.Fetch | ev.Store) -> None:
+        assert self.cargo is not None, "only what has a cargo is given large payloads"
+        if isinstance(effect, ev.Fetch):
+            # What calls have just let go of may make room for it.
+            self.cargo.release(self._dispatcher.unused())
+            self.cargo.fetch(effect, self.step)
+        else:
+            self.cargo.store(effect, self._stored)
+
+    def _stored(self, event: ev.Event) -> None:
+        self._count_untaken()
+        self.step(event)
+
+    def taken(self, caller: str, digest: bytes) -> None:
+        """A caller has fetched a large result."""
+        if self.cargo is not None:
+            self.cargo.taken(caller, digest)
+            self._count_untaken()
+
+    def _count_untaken(self) -> None:
+        assert self.cargo is not None
+        before, self._dispatcher.untaken = self._dispatcher.untaken, self.cargo.untaken
+        if before and not self._dispatcher.untaken:
+            self.step(ev.ResultTaken())
 
     def _revoke(self, effect: ev.Revoke) -> None:
         number = effect.worker
@@ -326,6 +363,9 @@ class DataPlane:
             return
         self.step(ev.Tick())
         self._listen()
+        if self.cargo is not None:
+            self.cargo.release(self._dispatcher.unused())
+            self._count_untaken()
         if self._saying is None:
             self._say_load()
 
@@ -352,6 +392,9 @@ class DataPlane:
 
     def _forget_the_silent(self) -> None:
         knows = self._dispatcher.knows
+        if self.cargo is not None:
+            self.cargo.forget(knows)
+            self._count_untaken()
         self._left = {caller for caller in self._left if knows(caller)}
         for caller, ledger in self._ledgers.items():
             if not knows(caller):

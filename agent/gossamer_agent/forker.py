@@ -61,7 +61,10 @@ class ZygoteProcess:
 
 
 class Forker:
-    """Keeps one zygote. `up` and `ended` are called in the control plane's thread."""
+    """Keeps one zygote. `up` and `ended` are called in the control plane's thread.
+
+    `results` may be set to the directories for large results, the best first.
+    """
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class Forker:
         self._zygote = zygote
         self._preload = preload
         self._directory = directory
+        self.results: Sequence[Path] = ()
         self._output = output
         self._agent = agent
         self._up = up
@@ -125,6 +129,7 @@ class Forker:
             "output": self._output,
             "agent": self._agent,
             "directory": str(self._place(number)),
+            "results": [str(each) for each in self.results],
         }
         self._send(json.dumps(request).encode(), hands)
 

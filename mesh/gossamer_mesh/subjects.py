@@ -74,6 +74,24 @@ def join_claim(agent: str) -> str:
     return f"{ROOT}.join.{agent}"
 
 
+def blob(holder: str, asker: str) -> str:
+    """Where `asker` asks `holder` for blobs."""
+    return f"{ROOT}.blob.{holder}.{asker}"
+
+
+def all_blobs(holder: str) -> str:
+    return f"{ROOT}.blob.{holder}.*"
+
+
+def chunks(asker: str, holder: str) -> str:
+    """Where `holder` sends `asker` chunks."""
+    return f"{ROOT}.bin.{asker}.{holder}"
+
+
+def all_chunks(asker: str) -> str:
+    return f"{ROOT}.bin.{asker}.*"
+
+
 def last_token(subject: str) -> str:
     return subject.rpartition(".")[2]
 

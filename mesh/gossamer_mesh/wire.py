@@ -15,7 +15,10 @@ from gossamer_mesh.errors import ProtocolError
 T = TypeVar("T")
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
-"""nats-server's default `max_payload`; larger payloads have to travel another way."""
+"""nats-server's default `max_payload`."""
+
+INLINE_BYTES: Final = 256 * 1024
+"""A larger payload (pickle and buffers together) is a blob, and a message only names it."""
 
 BATCH_BYTES: Final = 512 * 1024
 """Batches are split here, so that one more call never runs into the message limit."""
@@ -30,6 +33,7 @@ Refusal = Literal[
     "python",
     "returned",
     "busy",
+    "space",
 ]
 Status = Literal["ok", "error", "crashed", "timeout", "cancelled", "expired"]
 Orphans = Literal["cancel", "finish"]
@@ -79,10 +83,25 @@ class Job(_Wire, frozen=True, array_like=True):
     resources: tuple[tuple[str, int], ...] = ()
 
 
+class Blob(_Wire, frozen=True, array_like=True, gc=False):
+    """A payload too large for a message: its digest (BLAKE3), its size, and who has it.
+
+    Whoever sees the holder's files need not be sent it: it lies in `directory` under its digest,
+    and `proof` shows that the holder can read the secret that lies beside it.
+    """
+
+    digest: bytes
+    size: int
+    holder: str
+    directory: str = ""
+    proof: bytes = b""
+
+
 class Call(_Wire, frozen=True, array_like=True):
     """One attempt of one task. `items` > 0: the payload is a list of so many argument tuples.
 
-    `patience_s` > 0: it is to be refused ("busy") rather than wait for longer than that.
+    `patience_s` > 0: it is to be refused ("busy") rather than wait for longer than that. With a
+    `blob` the payload is there instead; `refs` are the blobs of the references in it.
     """
 
     task: int
@@ -92,6 +111,8 @@ class Call(_Wire, frozen=True, array_like=True):
     left_s: float = 0.0
     buffers: tuple[bytes, ...] = ()
     patience_s: float = 0.0
+    blob: Blob | None = None
+    refs: tuple[Blob, ...] = ()
 
 
 class Run(_Wire, frozen=True, array_like=True, tag="run"):
@@ -189,7 +210,8 @@ class Done(_Wire, frozen=True, array_like=True, tag="d"):
     """How an attempt ended. `payload`: the pickled value, exception or chunk.
 
     `cold`: it was the first call of its function in its worker, so that `ran_s` has the imports
-    in it. `unfit`: it failed for something that this machine lacks, a module or memory.
+    in it. `unfit`: it failed for something that this machine lacks, a module or memory. With a
+    `blob` the value is there instead.
     """
 
     task: int
@@ -205,6 +227,7 @@ class Done(_Wire, frozen=True, array_like=True, tag="d"):
     note: str = ""
     cold: bool = False
     unfit: bool = False
+    blob: Blob | None = None
 
 
 class Pong(_Wire, frozen=True, array_like=True, tag="p", gc=False):
@@ -282,6 +305,23 @@ class Claim(_Wire, frozen=True, array_like=True, tag="claim", gc=False):
     host: str
 
 
+class Ask(_Wire, frozen=True, array_like=True, tag="ask", gc=False):
+    """Send `length` bytes of a blob from `offset` on, in chunks marked with `fetch`."""
+
+    fetch: int
+    digest: bytes
+    offset: int
+    length: int
+
+
+class Taken(_Wire, frozen=True, array_like=True, tag="taken", gc=False):
+    """The asker has the blob: it need not be kept for it any longer."""
+
+    digest: bytes
+
+
+Asked = Ask | Taken
+
 _encoder: Final = msgspec.msgpack.Encoder()
 encode: Final = _encoder.encode
 
@@ -290,6 +330,7 @@ _control: Final[msgspec.msgpack.Decoder[Control]] = msgspec.msgpack.Decoder(Cont
 _out: Final = msgspec.msgpack.Decoder(Out)
 _heartbeat: Final = msgspec.msgpack.Decoder(Heartbeat)
 _claim: Final = msgspec.msgpack.Decoder(Claim)
+_asked: Final[msgspec.msgpack.Decoder[Asked]] = msgspec.msgpack.Decoder(Asked)
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str) -> T:
@@ -323,3 +364,7 @@ def decode_heartbeat(data: bytes) -> Heartbeat:
 
 def decode_claim(data: bytes) -> Claim:
     return _decode(_claim, data, "claim")
+
+
+def decode_asked(data: bytes) -> Asked:
+    return _decode(_asked, data, "ask for a blob")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import itertools
 import logging
 import os
@@ -19,9 +20,9 @@ import threading
 import weakref
 import zlib
 from collections.abc import Callable, Iterable
-from typing import Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from gossamer.effects import Effect, Ended, SendControl, SendRun, Told
+from gossamer.effects import Collect, Effect, Ended, Leave, Running, SendControl, SendRun, Told
 from gossamer.keeper import SETTLE_S, Keeper
 from gossamer.peer import LEASE_S
 from gossamer.work import Job, Work, new_work
@@ -30,11 +31,15 @@ from gossamer_mesh.directory import Directory, DirectoryUnavailable, DocumentsRe
 from gossamer_mesh.errors import LinkClosedError, MeshError, ProtocolError
 from gossamer_mesh.link import Link, Message, Status
 from gossamer_mesh.membership import Changed, Dead, Joined, Reincarnated, Suspect
-from gossamer_mesh.payload import Trust
+from gossamer_mesh.payload import Payload, Trust
 from gossamer_placement.candidate import Candidate
 from gossamer_placement.estimates import Estimates
 from gossamer_placement.fleet import Fleet
 from gossamer_placement.model import Decision
+
+if TYPE_CHECKING:
+    from gossamer.cargo import Cargo
+    from gossamer_mesh.blob import Held
 
 T = TypeVar("T")
 
@@ -73,8 +78,19 @@ class Client:
     `alone` may be set to what tells, without waiting, why no agent is there; "" if it cannot.
     """
 
-    def __init__(self, link: Link, name: str, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self,
+        link: Link,
+        name: str,
+        lease_s: float = LEASE_S,
+        *,
+        open_bulk: Callable[[], Link] | None = None,
+    ) -> None:
+        """`open_bulk` connects once more, for large payloads; without it they go over `link`."""
         self.name = name
+        self._open_bulk = open_bulk or (lambda: link)
+        self._cargo: Cargo | None = None
+        self._cargo_lock = threading.Lock()
         self.trust = Trust(("__main__",))
         self.alone: Callable[[], str] = str
         self._trouble = ""
@@ -108,6 +124,30 @@ class Client:
         if self._closed or self._forked:
             raise self._unusable()
         return new_work(next(self._numbers), job, payload, buffers, items, self._link.now())
+
+    def large_work(self, job: Job, payload: Payload, items: int = 0) -> Work:
+        """As `work`, for a large payload, which is written down as it is now.
+
+        What becomes of its objects afterwards changes nothing. `PayloadTooLargeError` if there
+        is no room for it.
+        """
+        held, blob = self.cargo.keep(payload)
+        work = self.work(job, b"", (), items)
+        work.blob, work.holds = blob, (held,)
+        work.size += blob.size
+        return work
+
+    @property
+    def cargo(self) -> Cargo:
+        """What is too large for messages. Any thread; made when it is first asked for."""
+        if self._closed or self._forked:
+            raise self._unusable()
+        with self._cargo_lock:
+            if self._cargo is None:
+                from gossamer.cargo import Cargo  # noqa: PLC0415  only who has large payloads
+
+                self._cargo = Cargo(self._link, self.name, self._open_bulk)
+            return self._cargo
 
     def submit(self, work: Work) -> None:
         """Hand a task over. A burst is one crossing."""
@@ -185,6 +225,8 @@ class Client:
         with contextlib.suppress(LinkClosedError, queue.Empty):
             self._link.post(goodbye)
             unended = left.get(timeout=2.0)
+        if self._cargo is not None:
+            self._cargo.close()
         self._link.close()
         with self._callback_lock:
             if self._callbacks is not None:
@@ -353,9 +395,13 @@ class Client:
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Ended):  # by far the most frequent
+                if effect.work.holds and self._cargo is not None:
+                    self._cargo.ended(effect.work)
                 if effect.work.owner is not None:
                     effect.work.owner.on_ended()
             elif isinstance(effect, SendRun):
+                if self._cargo is not None:
+                    self._cargo.grant(effect.agent, effect.run)
                 self._link.publish(
                     subjects.run(effect.agent, self.name),
                     wire.encode(effect.run),
@@ -363,15 +409,42 @@ class Client:
                 )
             elif isinstance(effect, SendControl):
                 self._control(effect.agent, effect.number, effect.message)
-            elif effect.work.owner is None:
-                pass
-            elif isinstance(effect, Told):
-                effect.work.owner.on_told(effect.record)
             else:
-                effect.work.owner.on_running()
+                self._perform_rarer(effect)
         if not self._ticking and self._keeper.busy and not self._closed:
             self._ticking = True
             self._link.call_later(TICK_S, self._tick)
+
+    def _perform_rarer(self, effect: Running | Told | Collect | Leave) -> None:
+        if isinstance(effect, Collect):
+            self._collect(effect)
+        elif isinstance(effect, Leave):
+            self.cargo.leave(effect.blob)
+        elif effect.work.owner is None:
+            return
+        elif isinstance(effect, Told):
+            effect.work.owner.on_told(effect.record)
+        else:
+            effect.work.owner.on_running()
+
+    def _collect(self, effect: Collect) -> None:
+        work, attempt = effect.work, effect.attempt
+
+        def here(outcome: Held | MeshError) -> None:
+            problem = outcome if isinstance(outcome, MeshError) else None
+            if problem is None:
+                work.result = outcome
+            self._perform(self._keeper.collected(work, attempt, problem, self._link.now()))
+            if work.outcome is None:
+                # Nobody waits for it any more.
+                work.result = None
+
+        self.cargo.collect(effect.blob, work.agent, lambda outcome: self._later(here, outcome))
+
+    def _later(self, fn: Callable[[Held | MeshError], None], outcome: Held | MeshError) -> None:
+        # Not in the midst of what is being performed.
+        with contextlib.suppress(LinkClosedError):
+            self._link.post(functools.partial(fn, outcome))
 
     def _control(self, agent: str, number: int, message: wire.Control) -> None:
         self._link.publish(

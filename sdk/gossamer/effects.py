@@ -43,4 +43,18 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     work: Work
 
 
-Effect = SendRun | SendControl | Running | Told | Ended
+class Collect(msgspec.Struct, frozen=True, gc=False):
+    """Fetch the large value of an attempt from its agent, then call `Keeper.collected`."""
+
+    work: Work
+    attempt: int
+    blob: wire.Blob
+
+
+class Leave(msgspec.Struct, frozen=True, gc=False):
+    """Tell the agent that nobody will fetch this large value."""
+
+    blob: wire.Blob
+
+
+Effect = SendRun | SendControl | Running | Told | Ended | Collect | Leave

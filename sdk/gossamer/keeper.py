@@ -14,7 +14,7 @@ import msgspec
 
 from gossamer import problems, stealing
 from gossamer.backlog import Backlog, Line
-from gossamer.effects import Effect, Ended, Running, Told
+from gossamer.effects import Collect, Effect, Ended, Leave, Running, Told
 from gossamer.hedging import Hedges
 from gossamer.lessons import Lessons
 from gossamer.peer import LEASE_S, Peer
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterable
 
+    from gossamer_mesh.errors import MeshError
     from gossamer_placement.model import Decision
 
 PING_S: Final = 0.25
@@ -50,6 +51,9 @@ LINES_TRIED: Final = 32
 """So many lines in a row for which nobody has room, and the others wait for the next event."""
 
 MOST_REFUSALS: Final = 100
+
+MOST_WITHOUT_ROOM: Final = 8
+"""So many agents have no room for a large payload: there will be none."""
 
 
 class Keeper:
@@ -122,7 +126,11 @@ class Keeper:
             if work is None or work.cancelled:
                 continue
             work.cancelled = True
-            if work.agent:
+            if work.coming is not None:
+                self._peers[work.agent].settle(work)
+                self._uncollected(work, effects)
+                self._finish(work, Event.CANCEL, now, effects)
+            elif work.agent:
                 by_agent.setdefault(work.agent, []).append(number)
                 backup = self._hedges.ended(work) if work.job.hedge else None
                 if backup is not None:
@@ -235,6 +243,9 @@ class Keeper:
                 work = owed.get(record.task)
                 if work is not None and work.attempt == record.attempt:
                     seen_at = max(seen_at, work.placed_at)
+                    if record.blob is not None:
+                        self._collect(peer, work, record, record.blob, now, effects)
+                        continue
                     peer.settle(work)
                     self._done(work, record, now, effects, back)
             elif type(record) is wire.Pong:
@@ -245,12 +256,56 @@ class Keeper:
             self._unacked.add(agent)
         if pong is not None:
             self._answered(peer, pong, out.seq, now)
-        if peer.has_answers:
-            peer.send_what_was_lost(now, effects)
+        peer.send_what_was_lost(now, effects)
         _report(peer, out.state, now, seen_at)
         self._put_back(back)
         self._dispatch_all(now, effects)
         return effects
+
+    def _collect(
+        self,
+        peer: Peer,
+        work: Work,
+        done: wire.Done,
+        blob: wire.Blob,
+        now: float,
+        effects: list[Effect],
+    ) -> None:
+        """Fetch a large value; until it is here the agent owes it."""
+        if work.cancelled:
+            peer.settle(work)
+            effects.append(Leave(blob))
+            self._finish(work, Event.CANCEL, now, effects)
+        elif work.coming is None:
+            work.coming = done
+            work.state = step(work.state, Event.START)
+            peer.has(work)
+            effects.append(Collect(work, work.attempt, blob))
+
+    def collected(
+        self, work: Work, attempt: int, problem: MeshError | None, now: float
+    ) -> list[Effect]:
+        """Take in that a large value is here, or cannot be had; if it is still wanted."""
+        effects: list[Effect] = []
+        done, peer = work.coming, self._peers.get(work.agent)
+        if done is None or work.attempt != attempt or peer is None:
+            return effects
+        work.coming = None
+        peer.settle(work)
+        self._unacked.add(peer.agent)
+        back: list[Work] = []
+        if problem is None:
+            self._done(work, done, now, effects, back)
+        else:
+            self._lost(work, f"has a result that cannot be had ({problem})", now, effects, back)
+        self._put_back(back)
+        self._dispatch_all(now, effects)
+        return effects
+
+    def _uncollected(self, work: Work, effects: list[Effect]) -> None:
+        if work.coming is not None and work.coming.blob is not None:
+            effects.append(Leave(work.coming.blob))
+        work.coming = None
 
     def _answered(self, peer: Peer, pong: wire.Pong, seq: int, now: float) -> None:
         rtt_s = peer.answered(pong.number, seq, now)
@@ -534,6 +589,11 @@ class Keeper:
         self._hedges.ended(backup)
         peer = self._peers.get(original.agent)
         left: Work | None = None
+        if original.coming is not None and peer is not None:
+            # It was as far, and its value is not needed any more.
+            peer.settle(original)
+            self._uncollected(original, effects)
+            peer = None
         if not original.agent:
             self._backlog.remove(original)
             original.state = step(original.state, Event.PLACE)
@@ -542,9 +602,9 @@ class Keeper:
             back.remove(original)
         else:
             left = msgspec.structs.replace(
-                original, owner=None, cancelled=True, payload=b"", buffers=()
+                original, owner=None, cancelled=True, payload=b"", buffers=(), blob=None, refs=()
             )
-        original.outcome = done
+        original.outcome, original.result = done, backup.result
         original.agent, original.attempt = backup.agent, original.attempt + 1
         original.decision, original.placed_at = backup.decision, backup.placed_at
         self._finish(original, Event.SUCCEED, now, effects)
@@ -619,9 +679,10 @@ class Keeper:
                 work.problem = problems.expired(work)
                 self._finish(work, Event.EXPIRE, now, effects)
                 return
-            case "full":
+            case "full" | "space":
                 peer.candidate.full = True
                 self._full.add(peer.agent)
+                work.without_room += refused.reason == "space"
             case "incapable" | "python":
                 reason = f"{refused.reason}: {refused.detail}"
                 self.fleet.rule_out(peer.agent, work.job.demand, reason, now)
@@ -636,7 +697,7 @@ class Keeper:
                 # It will not take anything again; what it says next will put this right.
                 peer.candidate.suspect = True
                 work.refusals += 1
-        if work.refusals >= MOST_REFUSALS:
+        if work.refusals >= MOST_REFUSALS or work.without_room >= MOST_WITHOUT_ROOM:
             work.problem = problems.refused(work, refused)
             self._finish(work, Event.FAIL, now, effects)
         elif self._hedges.original(work) is not None:
@@ -666,6 +727,7 @@ class Keeper:
             return
         back: list[Work] = []
         for work in peer.owed.values():
+            work.coming = None
             self._lost(work, why, now, effects, back)
         self._put_back(back)
 
@@ -674,6 +736,7 @@ class Keeper:
         work.ended_at = now
         del self._works[work.number]
         work.payload, work.buffers = b"", ()
+        work.blob, work.refs = None, ()
         effects.append(Ended(work))
         if work.job.hedge:
             backup = self._hedges.ended(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import time
 import weakref
@@ -16,6 +17,7 @@ from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.units import parse_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from gossamer.embedded import Embedded
@@ -43,8 +45,9 @@ class Mesh(Submitter):
         access: Access | None = None,
         own: Embedded | None = None,
         lease_s: float = LEASE_S,
+        open_bulk: Callable[[], Link] | None = None,
     ) -> None:
-        client = Client(link, name, lease_s)
+        client = Client(link, name, lease_s, open_bulk=open_bulk)
         if own is not None:
             client.alone = own.trouble
         super().__init__(client, {})
@@ -67,7 +70,8 @@ class Mesh(Submitter):
             if own is not None:
                 own.close()
             raise
-        return cls(link, name=name, access=access, own=own, lease_s=lease_s)
+        bulk = functools.partial(NatsLink.connect, access, name=f"{name}-bulk")
+        return cls(link, name=name, access=access, own=own, lease_s=lease_s, open_bulk=bulk)
 
     @property
     def name(self) -> str:

@@ -136,12 +136,10 @@ class Peer:
         self.rtt_s = max(0.0, now - asked_at)
         return self.rtt_s
 
-    @property
-    def has_answers(self) -> bool:
-        return bool(self._answers)
-
     def send_what_was_lost(self, now: float, effects: list[Effect]) -> None:
         """Repeat what an agent that has answered should know by now, and does not."""
+        if not self._answers:
+            return
         upto = self._arrivals.contiguous
         # Before an answer counts, all that was said before it has to be here.
         asked = [asked_at for seq, asked_at in self._answers if seq <= upto]
@@ -238,6 +236,8 @@ class Peer:
                     left_s,
                     work.buffers,
                     patience_s,
+                    work.blob,
+                    work.refs,
                 )
             )
         effects.append(self._run(number, job, calls, with_code=first))

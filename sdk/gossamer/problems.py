@@ -8,6 +8,7 @@ from gossamer_mesh.errors import (
     AgentRefusedError,
     MeshError,
     NoAgentError,
+    PayloadTooLargeError,
     TaskExpiredError,
     TaskLostError,
     TaskTimeoutError,
@@ -118,7 +119,14 @@ def too_dear(job: Job, best: Term) -> NoAgentError:
 
 
 def refused(work: Work, refusal: wire.Refused) -> MeshError:
-    """It was refused too often."""
+    """It was refused too often, or nobody has room for its payload."""
+    if refusal.reason == "space":
+        return PayloadTooLargeError(
+            f"{work.job.name}: {refusal.detail} (so say {work.without_room} refusals, the last of "
+            f"{work.agent})",
+            agent=work.agent,
+            size=work.size,
+        )
     return AgentRefusedError(
         f"{work.job.name} was refused {work.refusals} times, the last time by {work.agent} "
         f"({refusal.reason}: {refusal.detail}): see that agent's log",

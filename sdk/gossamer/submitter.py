@@ -261,12 +261,17 @@ class Submitter:
         return job_for(fn, options)
 
     def _start(self, job: Job, payload: Payload, items: int) -> Task[Any]:
-        work = self._client.work(job, payload.data, payload.buffers, items)
-        size = work.size + len(job.code)
+        data, buffers = payload
+        if len(data) > wire.INLINE_BYTES or (buffers and payload.is_large):
+            work = self._client.large_work(job, payload, items)
+            size = len(job.code)
+        else:
+            work = self._client.work(job, data, cast("tuple[bytes, ...]", buffers), items)
+            size = work.size + len(job.code)
         if size > wire.MAX_MESSAGE_BYTES - ENVELOPE_BYTES:
             raise PayloadTooLargeError(
-                f"{job.name}: its code and arguments take {show_bytes(size)}, and one message "
-                f"carries {show_bytes(wire.MAX_MESSAGE_BYTES)}: pass a path or a smaller piece",
+                f"{job.name}: its code takes {show_bytes(size)}, and one message carries "
+                f"{show_bytes(wire.MAX_MESSAGE_BYTES)}: pass what it captures as an argument",
                 size=size,
                 limit=wire.MAX_MESSAGE_BYTES,
             )

@@ -347,7 +347,13 @@ class Task(Future[T], Owner):
 
         done = self._work.outcome
         assert done is not None
-        return load_chunk(done.payload, done.buffers, self._client.trust, agent=self._work.agent)
+        agent, trust = self._work.agent, self._client.trust
+        if done.blob is None:
+            return load_chunk(done.payload, done.buffers, trust, agent=agent)
+        data, buffers = self._work.result.read()
+        chunk = load_chunk(data, buffers, trust, agent=agent, ours=True)
+        self._work.result = None
+        return chunk
 
     def load_error(self, data: bytes) -> BaseException:
         """For `map`: return the exception of one element."""
@@ -382,6 +388,12 @@ class Task(Future[T], Owner):
         if work.problem is not None:
             return None, work.problem
         assert done is not None
+        if done.blob is not None:
+            data, buffers = work.result.read()
+            value = load_value(data, buffers, trust, agent=work.agent, ours=True)
+            # Read, or mapped: the file is not needed any more.
+            work.result = None
+            return cast("T", value), None
         if done.status == "ok":
             value = load_value(done.payload, done.buffers, trust, agent=work.agent)
             return cast("T", value), None

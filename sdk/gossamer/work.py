@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -74,10 +74,13 @@ class Owner:
 class Work(msgspec.Struct, eq=False):
     """One task: what to send, where it is, how it ended. Times are the link's monotonic clock.
 
-    `busy` counts the agents that had too much to do when it came. `size` is about how many bytes
+    `busy` counts the agents that had too much to do when it came, `without_room` those that had no
+    room for its payload. `size` is about how many bytes
     the call takes in a message. `sent` is the number of the only message that carried the current
     attempt, 0 once there has been another; `sent_at` is when its agent was last told of it,
-    `asked_back_at` when it was last asked to give it back.
+    `asked_back_at` when it was last asked to give it back. A large payload is a `blob`, and
+    `refs` are those that it refers to; `holds` keeps them. `coming` is an outcome whose large
+    value is being fetched, and `result` holds that when it is here.
     """
 
     number: int
@@ -94,6 +97,7 @@ class Work(msgspec.Struct, eq=False):
     agent: str = ""
     refusals: int = 0
     busy: int = 0
+    without_room: int = 0
     sent: int = 0
     sent_at: float = 0.0
     placed_at: float = 0.0
@@ -103,6 +107,11 @@ class Work(msgspec.Struct, eq=False):
     decision: Decision | None = None
     outcome: wire.Done | None = None
     problem: MeshError | None = None
+    blob: wire.Blob | None = None
+    refs: tuple[wire.Blob, ...] = ()
+    holds: tuple[object, ...] = ()
+    coming: wire.Done | None = None
+    result: Any = None
 
 
 def new_work(

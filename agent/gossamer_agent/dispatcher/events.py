@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from gossamer_agent.worker.frames import ResultFrame
-from gossamer_mesh.wire import Record, Run, StreamName
+from gossamer_mesh.wire import Blob, Record, Run, StreamName
 
 Why = Literal["timeout", "cancelled", "lease"]
 
@@ -26,6 +26,36 @@ class CodeArrived(msgspec.Struct, frozen=True, gc=False):
     caller: str
     function: bytes
     code: bytes
+
+
+class Staged(msgspec.Struct, frozen=True, gc=False):
+    """A blob of a caller is here, in the file `path`, for as long as a call of its needs it."""
+
+    caller: str
+    digest: bytes
+    path: str
+
+
+class StageFailed(msgspec.Struct, frozen=True, gc=False):
+    """A blob of a caller cannot be had; `full`: there is no room for it now."""
+
+    caller: str
+    digest: bytes
+    why: str
+    full: bool = False
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """A large result can be fetched by its caller; without a `blob` it is lost, for `note`."""
+
+    caller: str
+    task: int
+    blob: Blob | None
+    note: str = ""
+
+
+class ResultTaken(msgspec.Struct, frozen=True, gc=False):
+    """All that a caller had to fetch before we may go is fetched, or its lease has ended."""
 
 
 class CancelAsked(msgspec.Struct, frozen=True, gc=False):
@@ -157,6 +187,10 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 Event = (
     RunArrived
     | CodeArrived
+    | Staged
+    | StageFailed
+    | Stored
+    | ResultTaken
     | CancelAsked
     | ReturnAsked
     | CallerHeard
@@ -181,6 +215,21 @@ class ToWorker(msgspec.Struct, frozen=True, gc=False):
 
     worker: int
     data: bytes
+
+
+class Fetch(msgspec.Struct, frozen=True, gc=False):
+    """Have a caller's blob, then report `Staged` or `StageFailed`; never at once."""
+
+    caller: str
+    blob: Blob
+
+
+class Store(msgspec.Struct, frozen=True, gc=False):
+    """Make a blob of the file that a worker told of, then report `Stored`; never at once."""
+
+    caller: str
+    task: int
+    told: bytes
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
@@ -235,4 +284,6 @@ class Drained(msgspec.Struct, frozen=True, gc=False):
     """Control: nothing is left to do here."""
 
 
-Effect = ToWorker | Reply | Tell | Revoke | Spawn | Retire | Overdue | Kill | Drained
+Effect = (
+    ToWorker | Fetch | Store | Reply | Tell | Revoke | Spawn | Retire | Overdue | Kill | Drained
+)

@@ -182,6 +182,9 @@ class Feeder:
                     item.task,
                     item.attempt,
                 )
+                if item.files is not None:
+                    files = {"path": item.files.payload, "refs": item.files.refs}
+                    framed = frames.call_files(json.dumps(files).encode(), framed)
             except frames.MalformedError as error:
                 note = f"it cannot be called: {error}"
                 self._callers.end(item, "crashed", now, effects, note=note)

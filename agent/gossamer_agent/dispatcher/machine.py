@@ -20,6 +20,7 @@ from gossamer_agent.dispatcher.functions import UNKNOWN_S, Functions
 from gossamer_agent.dispatcher.parking import Parking
 from gossamer_agent.dispatcher.queue import Item, Key, Waiting
 from gossamer_agent.dispatcher.running import Running
+from gossamer_agent.dispatcher.staging import Staging
 from gossamer_agent.dispatcher.workers import Worker, Workers
 from gossamer_agent.resource import Resource
 from gossamer_agent.worker import frames
@@ -35,7 +36,9 @@ class Dispatcher:
     """Owns the queue, the workers' loads and what every caller is owed.
 
     `slots` CPUs, GPUs by index, named `resources`, `room` calls at most waiting, `warm` workers
-    kept ready, `memory_bytes` the limit of a call that demands none (0: no limit).
+    kept ready, `memory_bytes` the limit of a call that demands none (0: no limit). `untaken`,
+    which others set: how many large results are here that have not been fetched; draining waits
+    for them.
     """
 
     def __init__(  # noqa: PLR0913 - one argument a setting, all by name
@@ -59,6 +62,7 @@ class Dispatcher:
         self._scarce = bool(resources)
         self._waiting = Waiting()
         self._parking = Parking()
+        self._staging = Staging()
         self._callers = Callers()
         self._functions = Functions()
         self._feeder = Feeder(
@@ -76,6 +80,7 @@ class Dispatcher:
         self._unaccepted: list[Item] = []
         self._draining = False
         self._drained_told = False
+        self.untaken = 0
         self._state_seq = 0
         self._now = 0.0
         self._handlers: dict[type[Any], Callable[[Any, float, list[ev.Effect]], None]] = {
@@ -90,6 +95,10 @@ class Dispatcher:
             ev.CancelAsked: self._cancel_asked,
             ev.ReturnAsked: self._return_asked,
             ev.CodeArrived: self._code_arrived,
+            ev.Staged: self._staged,
+            ev.StageFailed: self._stage_failed,
+            ev.Stored: self._running.stored,
+            ev.ResultTaken: self._result_taken,
             ev.WorkerUp: self._worker_up,
             ev.WorkerGone: self._worker_gone,
             ev.SpawnFailed: self._spawn_failed,
@@ -105,7 +114,7 @@ class Dispatcher:
         self._handlers[type(event)](event, now, effects)
         if self._waiting.count:
             self._feeder.feed(now, effects)
-        if self._draining and not self._drained_told and not self.busy:
+        if self._draining and not self._drained_told and not self.busy and not self.untaken:
             self._drained_told = True
             effects.append(ev.Drained())
         return effects
@@ -124,6 +133,8 @@ class Dispatcher:
             self._waiting.count > 0
             or self._workers.free_slots < self._workers.slots
             or self._parking.count > 0
+            or len(self._staging) > 0
+            or self._running.storing
         )
 
     def listened_to(self, worker: int, now: float) -> int:
@@ -134,7 +145,7 @@ class Dispatcher:
         """Return the agent's state, numbered, as of the last event."""
         self._state_seq += 1
         workers = self._workers
-        queued = self._waiting.count + self._parking.count
+        queued = self._waiting.count + self._parking.count + len(self._staging)
         return AgentState(
             seq=self._state_seq,
             slots=workers.slots,
@@ -162,6 +173,10 @@ class Dispatcher:
         if workers.free_slots >= cpus:
             return queue_s / workers.slots
         return workers.wait_s(queue_s, self._now)
+
+    def unused(self) -> list[tuple[str, bytes]]:
+        """Return, once each, the callers' blobs that no call here needs any more."""
+        return self._staging.unused()
 
     def statistics(self) -> bytes | None:
         """Return what the mesh should know of the functions run here; None: it knows."""
@@ -192,7 +207,7 @@ class Dispatcher:
         each_s = self._functions.mean_s.get(function, UNKNOWN_S)
         has_code = self._functions.has(name, function)
         waiting, live, ended, refused = self._waiting, caller.live, caller.ended, caller.refused
-        room = self._room - self._parking.count
+        room = self._room - self._parking.count - len(self._staging)
         records: list[Record] = []
         for call in run.calls:
             task = call.task
@@ -214,16 +229,27 @@ class Dispatcher:
                 self._unaccepted.append(item)
                 if item.deadline:
                     self._deadlines.add(item)
-                if has_code:
+                if has_code and call.blob is None and not call.refs:
                     waiting.push(item, now)
                 else:
                     room -= 1
-                    if self._parking.add(item, now):
-                        records.append(NeedCode(function))
+                    self._lacks(item, now, effects)
                 continue
             records.append(caller.refuses(Refused(task, call.attempt, why, detail)))
         if records:
             effects.append(ev.Reply(name, records))
+
+    def _lacks(self, item: Item, now: float, effects: list[ev.Effect]) -> None:
+        """Let an item wait for its large payloads first, then for its code."""
+        wanted = self._staging.add(item)
+        if wanted is not None:
+            effects += [ev.Fetch(item.key.caller, blob) for blob in wanted]
+        else:
+            self._park(item, now, effects)
+
+    def _park(self, item: Item, now: float, effects: list[ev.Effect]) -> None:
+        if self._parking.add(item, now):
+            effects.append(ev.Reply(item.key.caller, [NeedCode(item.job.function)]))
 
     def _refusal(self, incarnation: int, job: Job) -> tuple[Refusal, str] | None:
         if incarnation != self._incarnation:
@@ -307,7 +333,7 @@ class Dispatcher:
             self._running.cancel(item, why, effects)
 
     def _drop(self, item: Item) -> None:
-        if not self._parking.discard(item):
+        if not (self._parking.discard(item) or self._staging.discard(item)):
             self._waiting.drop(item)
 
     # -- code --------------------------------------------------------------------------------
@@ -326,6 +352,22 @@ class Dispatcher:
     def _unpark(self, caller: str, function: bytes, now: float) -> None:
         for item in self._parking.take(caller, function):
             self._waiting.push(item, now)
+
+    # -- large payloads ----------------------------------------------------------------------
+
+    def _staged(self, event: ev.Staged, now: float, effects: list[ev.Effect]) -> None:
+        for item in self._staging.arrived(event.caller, event.digest, event.path):
+            if self._functions.has(event.caller, item.job.function):
+                self._waiting.push(item, now)
+            else:
+                self._park(item, now, effects)
+
+    def _stage_failed(self, event: ev.StageFailed, _now: float, effects: list[ev.Effect]) -> None:
+        for item in self._staging.failed(event.caller, event.digest):
+            self._callers.refuse(item, "full" if event.full else "space", event.why, effects)
+
+    def _result_taken(self, _event: ev.ResultTaken, _now: float, _: list[ev.Effect]) -> None:
+        """Only whether we have drained is to be looked at again."""
 
     # -- workers -----------------------------------------------------------------------------
 
@@ -374,7 +416,8 @@ class Dispatcher:
 
     def _drain_asked(self, _: ev.DrainAsked, _now: float, effects: list[ev.Effect]) -> None:
         self._draining = self._running.draining = True
-        for item in list(itertools.chain(self._waiting, self._parking)):
+        for item in list(itertools.chain(self._waiting, self._parking, self._staging)):
             self._callers.refuse(item, "draining", "the agent is leaving the mesh", effects)
         self._waiting.clear()
         self._parking.clear()
+        self._staging.clear()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gossamer_agent.dispatcher.streams import Stream
 from gossamer_mesh.wire import Call, Job
+
+if TYPE_CHECKING:
+    from gossamer_agent.dispatcher.staging import Files
 
 SWEEP_AT: Final = 64
 """With fewer dropped items than this in a line, passing over them is cheaper than sweeping."""
@@ -29,7 +32,10 @@ class Key(NamedTuple):
 
 
 class Item:
-    """One attempt here, from its arrival to its end. `seq` is 0 while no worker has it."""
+    """One attempt here, from its arrival to its end. `seq` is 0 while no worker has it.
+
+    `files` is where a call whose payload is large, or refers to such, finds it.
+    """
 
     __slots__ = (
         "arrived",
@@ -39,6 +45,7 @@ class Item:
         "deadline",
         "ended",
         "expected_s",
+        "files",
         "job",
         "key",
         "returns",
@@ -57,6 +64,7 @@ class Item:
         self.arrived = arrived
         self.deadline = arrived + call.left_s if call.left_s > 0 else 0.0
         self.expected_s = expected_s
+        self.files: Files | None = None
         self.seq = 0
         self.returns = 0
         self.started = False

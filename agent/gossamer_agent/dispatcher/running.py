@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from typing import Any, Final
+
+from msgspec import structs
 
 from gossamer_agent.dispatcher import events as ev
 from gossamer_agent.dispatcher.callers import Callers
@@ -18,6 +21,8 @@ STARTED_S: Final = 0.050
 """Before, a caller need not hear that its call is running: the result may be there as soon."""
 
 MOST_RETURNS: Final = 3
+
+_LARGE: Final = frozenset({frames.TOO_LARGE, frames.NO_ROOM})
 
 
 class Running:
@@ -39,7 +44,13 @@ class Running:
         self._callers = callers
         self._feeder = feeder
         self._recycle_after = recycle_after
+        self._storing: dict[tuple[str, int], tuple[Item, Done]] = {}
         self.draining = False
+
+    @property
+    def storing(self) -> bool:
+        """Whether a result has come and cannot be told of yet."""
+        return bool(self._storing)
 
     def results(self, event: ev.ResultsArrived, now: float, effects: list[ev.Effect]) -> None:
         worker = self._workers.get(event.worker)
@@ -50,6 +61,7 @@ class Running:
         caller = self._callers.get(worker.key.caller) if worker.key else None
         returned: list[Item] = []
         records: list[Record] = []
+        count = 0
         for frame in event.frames:
             status = frame.status
             if caller is None or not running or running[0].seq != frame.seq:
@@ -70,24 +82,28 @@ class Running:
                 item.task,
                 item.attempt,
                 "ok" if status == frames.OK else "error",
-                frame.data if status != frames.TOO_LARGE else b"",
+                frame.data,
                 max(0.0, now - item.arrived - frame.ran_s),
                 frame.ran_s,
                 worker.pid,
                 frame.buffers,
                 frame.stdout.decode("utf-8", "replace") if frame.stdout else "",
                 frame.stderr.decode("utf-8", "replace") if frame.stderr else "",
-                _too_large(frame) if status == frames.TOO_LARGE else "",
+                "",
                 cold,
                 (frame.flags & frames.UNFIT) != 0,
             )
+            count += 1
+            if status in _LARGE or frame.flags & frames.FILE:
+                self._large(item, frame, done, effects)
+                continue
             item.ended = True
             caller.ends(item, done)
             records.append(done)
-        worker.calls += len(records)
+        worker.calls += count
         worker.spent = worker.calls >= self._recycle_after
+        self._feeder.works()
         if records and worker.key:
-            self._feeder.works()
             effects.append(ev.Reply(worker.key.caller, records))
         if returned:
             self._give_back(returned, now, effects)
@@ -95,11 +111,44 @@ class Running:
             if running[0].cancelled:
                 self._ask(worker, running[0], "cancelled", effects)
         elif was_busy:
-            worker.revoking = 0
-            self._workers.release(worker)
-            if worker.spent and not worker.condemned:
-                self._workers.condemn(worker)
-                effects.append(ev.Retire(worker.number, "it has served its number of calls"))
+            self._rest(worker, effects)
+
+    def _rest(self, worker: Worker, effects: list[ev.Effect]) -> None:
+        """The worker has ended all that it had."""
+        worker.revoking = 0
+        self._workers.release(worker)
+        if worker.spent and not worker.condemned:
+            self._workers.condemn(worker)
+            effects.append(ev.Retire(worker.number, "it has served its number of calls"))
+
+    def _large(
+        self, item: Item, frame: frames.ResultFrame, done: Done, effects: list[ev.Effect]
+    ) -> None:
+        """A result is in a file, which becomes a blob before its caller is told; or in none."""
+        caller = item.key.caller
+        if frame.status == frames.OK:
+            done = structs.replace(done, payload=b"")
+            self._storing[caller, item.task] = item, done
+            effects.append(ev.Store(caller, item.task, frame.data))
+        else:
+            self._tell(item, structs.replace(done, payload=b"", note=_too_large(frame)), effects)
+
+    def _tell(self, item: Item, done: Done, effects: list[ev.Effect]) -> None:
+        item.ended = True
+        self._callers.of(item).ends(item, done)
+        effects.append(ev.Reply(item.key.caller, [done]))
+
+    def stored(self, event: ev.Stored, now: float, effects: list[ev.Effect]) -> None:
+        """A large result can be fetched: now its caller is told."""
+        item, done = self._storing.pop((event.caller, event.task), (None, None))
+        if item is None or done is None:
+            return
+        if event.blob is None:
+            self._callers.end(item, "crashed", now, effects, note=event.note)
+            return
+        # A repetition may have raised the attempt meanwhile.
+        told = structs.replace(done, attempt=item.attempt, blob=event.blob)
+        self._tell(item, told, effects)
 
     def listened_to(self, number: int, now: float) -> int:
         """Return the call of this worker that may be heard of now; 0 for none."""
@@ -216,6 +265,8 @@ class Running:
             size = len(frame.data)
             if frame.buffers:
                 size += sum(map(len, frame.buffers))
+            elif frame.flags & frames.FILE:
+                size = _size_of_file(frame.data)
             functions.recorder.took(function, each_s, size // items, cold)
 
     def _give_back(self, items: list[Item], now: float, effects: list[ev.Effect]) -> None:
@@ -249,7 +300,20 @@ def _revoke(worker: Worker, effects: list[ev.Effect]) -> None:
         effects.append(ev.Revoke(worker.number, worker.sent_seq))
 
 
+def _size_of_file(told: bytes) -> int:
+    try:
+        size: Any = json.loads(told)["size"]
+    except (ValueError, TypeError, KeyError):
+        return 0
+    return size if isinstance(size, int) else 0
+
+
 def _too_large(frame: frames.ResultFrame) -> str:
+    if frame.status == frames.NO_ROOM:
+        return (
+            f"the result has no room there: {frame.data[:500].decode('utf-8', 'replace')}. Free "
+            "some, or return a path"
+        )
     size = frame.data[:20].decode("ascii", "replace")
     return (
         f"the result takes {size} bytes and one message carries {frames.MAX_RESULT_BYTES}: "

@@ -13,6 +13,7 @@ from typing import NamedTuple, Sequence, Union
 CALL = 1
 FUNCTION = 2
 BIND = 3
+CALL_FILES = 4
 RESULT = 11
 READY = 12
 
@@ -22,11 +23,15 @@ TOO_LARGE = 2
 """The result takes more than `MAX_RESULT_BYTES`; `data` says in digits how many."""
 REVOKED = 3
 """The call was revoked in time, and was not started."""
+NO_ROOM = 4
+"""The result fits into no directory; `data` says why, in words."""
 
 COLD = 0x10
 """A flag of a result: it was the first call of its function in this worker."""
 UNFIT = 0x20
 """A flag of a result: the call failed for want of a module, of memory or of disk space."""
+FILE = 0x40
+"""A flag of a result: it is in a file; `data` is JSON: which directory, its name, its size."""
 
 _STATUS_BITS = 0x0F
 _FLAG_BITS = 0xF0
@@ -37,6 +42,7 @@ _LENGTH = struct.Struct("<I")
 _CALL = struct.Struct("<IBQ16sIIHQI")
 _FUNCTION = struct.Struct("<IB16s")
 _KIND = struct.Struct("<IB")
+_FILES = struct.Struct("<IBI")
 _RESULT = struct.Struct("<IBQBdIHII")
 _SIZE = struct.Struct("<I")
 
@@ -55,7 +61,9 @@ Buffers = Sequence[Union[bytes, memoryview]]
 class CallFrame(NamedTuple):
     """Call number `seq`. `items` > 0: `data` is a list of so many argument tuples.
 
-    `task` and `attempt` are its caller's names for it.
+    `files` is empty or JSON: the path of the file that the payload is in ("" if it is here), and
+    by their digests those of the references in it. `task` and `attempt` are its caller's names
+    for it.
     """
 
     seq: int
@@ -65,6 +73,7 @@ class CallFrame(NamedTuple):
     buffers: tuple[bytes, ...]
     task: int = 0
     attempt: int = 0
+    files: bytes = b""
 
 
 class FunctionFrame(NamedTuple):
@@ -116,6 +125,12 @@ def call(
     size = _CALL.size - 4 + len(sizes) + len(data) + sum(map(len, buffers))
     head = _CALL.pack(size, CALL, seq, function, items, len(data), len(buffers), task, attempt)
     return b"".join((head, sizes, data, *buffers))
+
+
+def call_files(files: bytes, framed: bytes) -> bytes:
+    """Put files before what `call` has made."""
+    size = _FILES.size - 4 + len(files) + len(framed)
+    return _FILES.pack(size, CALL_FILES, len(files)) + files + framed
 
 
 def function(digest: bytes, code: bytes) -> bytes:
@@ -202,6 +217,11 @@ def _parse(body: bytes, start: int, end: int) -> Frame:
     if kind == FUNCTION:
         _, _, digest = _FUNCTION.unpack_from(body, start)
         return FunctionFrame(digest, body[start + _FUNCTION.size : end])
+    if kind == CALL_FILES:
+        _, _, size = _FILES.unpack_from(body, start)
+        at = start + _FILES.size + size
+        files = body[start + _FILES.size : at]
+        return _parse_call(body, at, end)._replace(files=files)
     if kind == BIND:
         return BindFrame(body[start + _KIND.size : end])
     if kind == READY:

@@ -18,6 +18,8 @@ import types
 import weakref
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, cast
 
+from gossamer_agent.worker import blobs
+
 PROTOCOL = 5
 
 IN_BAND_BYTES = 1024
@@ -28,6 +30,7 @@ _MAX_CHAIN = 16
 _MAX_TEXT = 64 * 1024
 
 _SCALARS = frozenset({int, str, float, bytes, bool, type(None)})
+_BYTES = frozenset({bytes, bytearray})
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -67,6 +70,38 @@ def _load(data: bytes, buffers: Sequence[Any]) -> Any:
         return pickle.loads(data)  # noqa: S301 - the caller's own arguments
     writable = [bytearray(buffer) for buffer in buffers]
     return pickle.loads(data, buffers=writable)  # noqa: S301 - as above
+
+
+def load_files(payload: tuple[bytes, Sequence[Any]], paths: dict[str, str]) -> Any:
+    """Return what a payload is, over its buffers as they are.
+
+    `paths` says where the objects are that references in it name, by their digests. Each call
+    has its own copy of such an object; several references to one are the same object.
+    """
+    data, buffers = payload
+    return _Resolving(data, buffers, paths, {}).load()
+
+
+class _Resolving(pickle.Unpickler):
+    """Puts the object in the place of a reference to it."""
+
+    def __init__(
+        self,
+        data: bytes,
+        buffers: Sequence[Any],
+        paths: dict[str, str],
+        known: dict[str, Any],
+    ) -> None:
+        super().__init__(io.BytesIO(data), buffers=buffers)
+        self._paths = paths
+        self._known = known
+
+    def persistent_load(self, pid: Any) -> Any:
+        digest: str = pid
+        if digest not in self._known:
+            data, buffers = blobs.read(self._paths[digest])
+            self._known[digest] = _Resolving(data, buffers, self._paths, self._known).load()
+        return self._known[digest]
 
 
 def named(module: str, qualname: str) -> Any:
@@ -193,11 +228,16 @@ def _slots(cls: type[Any]) -> Iterator[str]:
                     yield name
 
 
-def dump_value(value: Any, what: str = "") -> tuple[bytes, list[bytes]]:
+def dump_value(value: Any, what: str = "") -> tuple[bytes, list[Any]]:
     """Pickle a result: (pickle, buffers). `PicklingFailure` names what cannot be, and where.
 
-    `what` is the name of the function, for the message.
+    `what` is the name of the function, for the message. The buffers of a result of more than
+    `blobs.LARGE_BYTES` are views of the objects themselves.
     """
+    if type(value) in _BYTES and len(value) > blobs.LARGE_BYTES:
+        return pickle.dumps(pickle.PickleBuffer(value), PROTOCOL, buffer_callback=_drop), [
+            memoryview(value)
+        ]
     if type(value) in _SCALARS:
         return pickle.dumps(value, PROTOCOL), []
     try:
@@ -207,9 +247,13 @@ def dump_value(value: Any, what: str = "") -> tuple[bytes, list[bytes]]:
         raise _failure(value, "the result" + (" of " + what if what else ""), error) from error
 
 
+def _drop(_: object) -> None:
+    """Leave a buffer out of the pickle."""
+
+
 def dump_chunk_results(
     values: Sequence[Any], errors: Sequence[tuple[int, bytes]], what: str = ""
-) -> tuple[bytes, list[bytes]]:
+) -> tuple[bytes, list[Any]]:
     """Pickle the results of a chunk, with None and an (index, `dump_error`) for each that failed.
 
     A value that cannot be pickled becomes such an error alone.
@@ -230,19 +274,22 @@ def dump_chunk_results(
     return _dump((kept, failed))
 
 
-def _dump(value: Any) -> tuple[bytes, list[bytes]]:
-    buffers: list[bytes] = []
+def _dump(value: Any) -> tuple[bytes, list[Any]]:
+    buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < IN_BAND_BYTES:
             return True
-        buffers.append(raw.tobytes())
+        buffers.append(raw)
         return False
 
     file = io.BytesIO()
     _ResultPickler(file, PROTOCOL, buffer_callback=keep).dump(value)
-    return file.getvalue(), buffers
+    data = file.getvalue()
+    if len(data) + sum(raw.nbytes for raw in buffers) > blobs.LARGE_BYTES:
+        return data, buffers
+    return data, [raw.tobytes() for raw in buffers]
 
 
 def _failure(value: Any, what: str, error: Exception) -> PicklingFailure:

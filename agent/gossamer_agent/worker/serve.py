@@ -15,9 +15,9 @@ import socket
 import sys
 import time
 import traceback
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
-from gossamer_agent.worker import frames, inside, pickling, tape
+from gossamer_agent.worker import blobs, frames, inside, pickling, tape
 from gossamer_agent.worker.output import Captured
 from gossamer_agent.worker.page import Page
 from gossamer_agent.worker.surroundings import Surroundings
@@ -31,11 +31,23 @@ _LACKING = frozenset({errno.ENOMEM, errno.ENOSPC})
 class Worker:
     """The loop. `output` bounds, in characters, what is kept of a call's stdout and stderr.
 
-    `agent` is the name that calls are told.
+    `agent` is the name that calls are told. `results` are the directories for large results, the
+    best first; what worker `number` writes there is named after it and the call.
     """
 
-    def __init__(self, sock: socket.socket, page: Page, output: int, agent: str = "") -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        page: Page,
+        output: int,
+        agent: str = "",
+        *,
+        number: int = 0,
+        results: Sequence[str] = (),
+    ) -> None:
         self._sock = sock
+        self._number = number
+        self._results = results
         self._page = page
         self._desk = inside.open_desk(page, agent)
         write = tape.Tape(page).write
@@ -104,7 +116,7 @@ class Worker:
         flags = 0 if frame.function in self._functions else frames.COLD
         began = time.perf_counter()
         status = frames.ERROR
-        buffers: list[bytes] = []
+        buffers: list[Any] = []
         try:
             status, data, buffers = self._outcome(frame)
         except BaseException as error:  # noqa: BLE001  user code may raise anything
@@ -115,9 +127,13 @@ class Worker:
         if os.getpid() != self._pid:
             # User code forked and let its child return: only one of the two may answer.
             os._exit(0)
-        size = len(data) + sum(map(len, buffers)) if buffers else len(data)
-        if size > frames.MAX_RESULT_BYTES:
-            status, data, buffers = frames.TOO_LARGE, str(size).encode(), []
+        if status == frames.OK and (
+            len(data) > blobs.LARGE_BYTES or (buffers and type(buffers[0]) is memoryview)
+        ):
+            status, more, data = self._in_file(frame.seq, data, buffers)
+            flags, buffers = flags | more, []
+        elif len(data) > frames.MAX_RESULT_BYTES:
+            status, data = frames.TOO_LARGE, str(len(data)).encode()
         stdout = self._stdout.take() if self._stdout.dirty else b""
         stderr = self._stderr.take() if self._stderr.dirty else b""
         if sys.stdout is not self._stdout or sys.stderr is not self._stderr:
@@ -131,14 +147,30 @@ class Worker:
         self._around.restore()
         self._wear.look(ran_s, flags & frames.UNFIT)
 
-    def _outcome(self, frame: frames.CallFrame) -> tuple[int, bytes, list[bytes]]:
+    def _in_file(self, seq: int, data: bytes, buffers: list[Any]) -> tuple[int, int, bytes]:
+        """Write a large result down; return status, flags and data of its frame."""
+        name = f"{self._number}-{seq}"
+        size = blobs.size_of(data, buffers)
+        try:
+            index = blobs.write(self._results, name, data, buffers)
+        except OSError as error:
+            why = f"it takes {size} bytes, and cannot be written down: {error.strerror or error}"
+            return frames.NO_ROOM, frames.UNFIT, why.encode()
+        told = {"place": index, "name": name, "size": size}
+        return frames.OK, frames.FILE, json.dumps(told).encode()
+
+    def _outcome(self, frame: frames.CallFrame) -> tuple[int, bytes, list[Any]]:
         function = self._functions.get(frame.function)
         if function is None:
             function = pickling.load_function(self._code[frame.function])
             self._functions[frame.function] = function
         if frame.items:
             return self._chunk(function, frame)
-        args, kwargs = pickling.load_arguments(frame.data, frame.buffers)
+        args, kwargs = (
+            _from_files(frame)
+            if frame.files
+            else pickling.load_arguments(frame.data, frame.buffers)
+        )
         value = function(*args, **kwargs)
         data, buffers = pickling.dump_value(value)
         return frames.OK, data, buffers
@@ -146,11 +178,14 @@ class Worker:
     @staticmethod
     def _chunk(
         function: Callable[..., Any], frame: frames.CallFrame
-    ) -> tuple[int, bytes, list[bytes]]:
+    ) -> tuple[int, bytes, list[Any]]:
         values: list[Any] = []
         errors: list[tuple[int, bytes]] = []
         keep = values.append
-        for args in pickling.load_items(frame.data, frame.buffers):
+        items = (
+            _from_files(frame) if frame.files else pickling.load_items(frame.data, frame.buffers)
+        )
+        for args in items:
             try:
                 keep(function(*args))
             except Exception as error:  # noqa: BLE001  each element has an outcome of its own
@@ -158,6 +193,13 @@ class Worker:
                 keep(None)
         data, buffers = pickling.dump_chunk_results(values, errors)
         return frames.OK, data, buffers
+
+
+def _from_files(frame: frames.CallFrame) -> Any:
+    files: dict[str, Any] = json.loads(frame.files)
+    path: str = files["path"]
+    payload = blobs.read(path) if path else (frame.data, list(map(bytearray, frame.buffers)))
+    return pickling.load_files(payload, files["refs"])
 
 
 def _failure(error: BaseException) -> bytes:

@@ -219,8 +219,14 @@ def _become_worker(zygote: int, fds: list[int], request: dict[str, Any]) -> NoRe
         os.chdir(directory)
         sys.argv[:] = ["gossamer-worker"]
         _reseed()
-        sock, agent = socket.socket(fileno=link), request.get("agent", "")
-        Worker(sock, Page(page), request["output"], agent).run()
+        Worker(
+            socket.socket(fileno=link),
+            Page(page),
+            request["output"],
+            request.get("agent", ""),
+            number=request["worker"],
+            results=request["results"],
+        ).run()
         code = 0
     except BaseException:  # noqa: BLE001  whatever it was, this process must not return
         with contextlib.suppress(Exception):

@@ -89,7 +89,14 @@ class Link(Protocol):
         """Return this machine's monotonic time in seconds."""
         ...
 
-    def publish(self, subject: str, payload: bytes, reply: str = "") -> None: ...
+    @property
+    def backlog(self) -> int:
+        """How many bytes have been published and not been taken by the way to the server."""
+        ...
+
+    def publish(self, subject: str, payload: bytes | bytearray, reply: str = "") -> None:
+        """Send a message. A `bytearray` must not be changed any more."""
+        ...
 
     def subscribe(self, subject: str, deliver: Deliver) -> Handle:
         """Deliver what arrives on `subject` (`*` and `>` as in NATS), across reconnections."""

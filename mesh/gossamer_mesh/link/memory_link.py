@@ -97,7 +97,11 @@ class MemoryLink:
     def now(self) -> float:
         return self._network.clock.now()
 
-    def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+    @property
+    def backlog(self) -> int:
+        return self._outbox_bytes
+
+    def publish(self, subject: str, payload: bytes | bytearray, reply: str = "") -> None:
         self._check_open()
         if len(payload) > MAX_MESSAGE_BYTES:
             raise PayloadTooLargeError(

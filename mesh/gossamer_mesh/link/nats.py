@@ -86,7 +86,7 @@ class NatsLink:
         self._listeners: list[Listener] = []
         self._posted: collections.deque[Callable[[], object]] = collections.deque()
         # A subscription keeps its place among the messages: what is published after it is heard.
-        self._outbox: collections.deque[tuple[str, bytes, str] | Subscription]
+        self._outbox: collections.deque[tuple[str, bytes | bytearray, str] | Subscription]
         self._outbox = collections.deque()
         self._outbox_bytes = 0
         self._dropped = 0
@@ -123,7 +123,11 @@ class NatsLink:
     def now(self) -> float:
         return time.monotonic()
 
-    def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+    @property
+    def backlog(self) -> int:
+        return self._outbox_bytes + self._nc.unsent
+
+    def publish(self, subject: str, payload: bytes | bytearray, reply: str = "") -> None:
         if self._closing:
             raise LinkClosedError(f"the link {self._name!r} is closed: open the mesh again")
         if len(payload) > MAX_MESSAGE_BYTES:

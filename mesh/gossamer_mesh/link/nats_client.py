@@ -44,10 +44,11 @@ class QuickClient(Client):
     def let_go(self, sid: Subscribed) -> None:
         self._direct.pop(_number(sid), None)
 
-    def send(self, subject: str, payload: bytes, reply: str) -> None:
+    def send(self, subject: str, payload: bytes | bytearray, reply: str) -> None:
         """Add a message to what `push` writes. The names must have been checked."""
         self._pending.append(b"PUB %b %d\r\n" % (f"{subject} {reply}".encode(), len(payload)))
-        self._pending.append(payload)
+        # All that is done with it is to be written.
+        self._pending.append(cast("bytes", payload))
         self._pending.append(_END)
 
     def push(self) -> None:

@@ -10,24 +10,37 @@ import io
 import pickle
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from gossamer_mesh.errors import PayloadError
 from gossamer_mesh.payload.by_value import cloudpickle, own_code_by_value
 from gossamer_mesh.payload.culprit import Culprit, find_culprit
+from gossamer_mesh.wire import INLINE_BYTES
 
 _PROTOCOL: Final = 5
-_SCALARS: Final = frozenset({int, str, float, bytes, bool, type(None)})
+_SMALL: Final = frozenset({int, str, float, bool, type(None)})
+_SCALARS: Final = _SMALL | {bytes}
+_BYTES: Final = frozenset({bytes, bytearray})
 
 IN_BAND_BYTES: Final = 1024
 """Smaller buffers stay in the pickle: one copy costs less than one more thing to carry."""
 
 
 class Payload(NamedTuple):
-    """A pickle, and the buffers that travel beside it."""
+    """A pickle, and the buffers that travel beside it.
+
+    Of a large one (`is_large`) they are views of the objects themselves: nothing was copied yet.
+    """
 
     data: bytes
-    buffers: tuple[bytes, ...]
+    buffers: tuple[bytes | memoryview, ...]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is more than a message carries."""
+        return len(self.data) > INLINE_BYTES or (
+            bool(self.buffers) and type(self.buffers[0]) is memoryview
+        )
 
 
 # The constructor of a named tuple is written in Python; this is half its price.
@@ -55,16 +68,29 @@ def dump_arguments(
     `names`, the parameters of the function, it calls positional ones by their name as well.
     """
     for arg in args:
-        if type(arg) not in _SCALARS:
+        if type(arg) not in _SMALL:
             break
     else:
-        if not kwargs or _SCALARS.issuperset(map(type, kwargs.values())):
+        if not kwargs or _SMALL.issuperset(map(type, kwargs.values())):
             return _in_band(_dumps((args, kwargs), _PROTOCOL))
+    plain = _SCALARS.issuperset(map(type, chain(args, kwargs.values())))
     try:
-        return _dump((args, kwargs))
+        if any(_is_large(arg) for arg in chain(args, kwargs.values())):
+            apart = {name: _apart(arg) for name, arg in kwargs.items()}
+            return _dump((tuple(map(_apart, args)), apart))
+        return _in_band(_dumps((args, kwargs), _PROTOCOL)) if plain else _dump((args, kwargs))
     # Pickling calls code of the arguments, which may raise anything.
     except Exception as error:
         raise _refused_argument(args, kwargs, what, names, error) from error
+
+
+def _is_large(value: object) -> bool:
+    return type(value) in _BYTES and len(cast("bytes", value)) > INLINE_BYTES
+
+
+def _apart(value: object) -> object:
+    """Have large bytes travel beside the pickle: they are not copied into it."""
+    return pickle.PickleBuffer(cast("bytes", value)) if _is_large(value) else value
 
 
 def dump_chunk(items: Sequence[tuple[object, ...]], *, what: str) -> Payload:
@@ -102,16 +128,19 @@ def dump_function(fn: Callable[..., object], *, what: str) -> bytes:
 
 
 def _dump(value: object) -> Payload:
-    buffers: list[bytes] = []
+    buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < IN_BAND_BYTES:
             return True
-        buffers.append(raw.tobytes())
+        buffers.append(raw)
         return False
 
-    return Payload(_cloudpickle(value, keep), tuple(buffers))
+    data = _cloudpickle(value, keep)
+    if len(data) + sum(raw.nbytes for raw in buffers) > INLINE_BYTES:
+        return Payload(data, tuple(buffers))
+    return Payload(data, tuple([raw.tobytes() for raw in buffers]))
 
 
 def _cloudpickle(value: object, keep: Callable[[pickle.PickleBuffer], bool] | None) -> bytes:

@@ -19,21 +19,24 @@ _WORKER: Final = "gossamer_agent.worker.pickling"
 _PAYLOAD_ERROR: Final = "gossamer_mesh.errors.PayloadError"
 
 
+Buffers = Sequence[bytes | bytearray | memoryview]
+
+
 def load_value(
-    data: bytes, buffers: Sequence[bytes | bytearray | memoryview], trust: Trust, *, agent: str
+    data: bytes, buffers: Buffers, trust: Trust, *, agent: str, ours: bool = False
 ) -> object:
     """Return the result in `data`.
 
     `UntrustedResultError` if it holds a type that `trust` does not accept; the bytes stay good
     for another try. `PayloadError` for whatever else is wrong with them. Arrays come back
-    writable, over their own copy of a buffer.
+    writable, over their own copy of a buffer; over the buffers as they are, if those are `ours`.
     """
     try:
         if scan(data):
             if not buffers:
                 return pickle.loads(data)  # noqa: S301 - no opcode in it can name or call anything
-            return pickle.loads(data, buffers=[*map(bytearray, buffers)])  # noqa: S301 - as above
-        unpickler = _Unpickler(data, [*map(bytearray, buffers)], trust, agent)
+            return pickle.loads(data, buffers=_own(buffers, ours=ours))  # noqa: S301 - as above
+        unpickler = _Unpickler(data, _own(buffers, ours=ours), trust, agent)
         return Rebuild(trust).finish(unpickler.load())
     except UntrustedResultError:
         raise
@@ -44,6 +47,10 @@ def load_value(
         ) from error
 
 
+def _own(buffers: Buffers, *, ours: bool) -> Buffers:
+    return buffers if ours else [*map(bytearray, buffers)]
+
+
 def _said(error: Exception) -> str:
     return str(error) if isinstance(error, MeshError) else f"{type(error).__name__}: {error}"
 
@@ -51,7 +58,7 @@ def _said(error: Exception) -> str:
 class _Unpickler(pickle.Unpickler):
     """Finds nothing but `Name`s. The pickle has been scanned: there are no persistent ids."""
 
-    def __init__(self, data: bytes, buffers: list[bytearray], trust: Trust, agent: str) -> None:
+    def __init__(self, data: bytes, buffers: Buffers, trust: Trust, agent: str) -> None:
         super().__init__(io.BytesIO(data), buffers=buffers)
         self._trust = trust
         self._agent = agent
@@ -69,10 +76,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_chunk(
-    data: bytes, buffers: Sequence[bytes | bytearray | memoryview], trust: Trust, *, agent: str
+    data: bytes, buffers: Buffers, trust: Trust, *, agent: str, ours: bool = False
 ) -> tuple[list[object], list[tuple[int, bytes]]]:
     """Return a chunk's values, None where one failed, and (index, error payload) of those."""
-    chunk = load_value(data, buffers, trust, agent=agent)
+    chunk = load_value(data, buffers, trust, agent=agent, ours=ours)
     match chunk:
         case (list(), list()):
             values, errors = cast("tuple[list[object], list[object]]", chunk)

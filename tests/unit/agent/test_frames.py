@@ -20,24 +20,24 @@ FRAMES = st.one_of(
         st.lists(BYTES, max_size=3).map(tuple),
         st.integers(0, 2**64 - 1),
         st.integers(0, 2**32 - 1),
+        BYTES,
     ),
     st.builds(
         frames.ResultFrame,
         st.integers(0, 2**64 - 1),
-        st.integers(0, 3),
+        st.integers(0, 4),
         st.floats(0, 1e9),
         BYTES,
         st.lists(BYTES, max_size=3).map(tuple),
         BYTES,
         BYTES,
-        st.sampled_from([0, frames.COLD, frames.UNFIT, frames.COLD | frames.UNFIT]),
+        st.sampled_from([0, frames.COLD, frames.UNFIT, frames.FILE, frames.COLD | frames.FILE]),
     ),
     st.builds(frames.FunctionFrame, st.binary(min_size=16, max_size=16), BYTES),
     st.builds(frames.BindFrame, BYTES),
     st.just(frames.ReadyFrame()),
 )
 MAKERS = {
-    frames.CallFrame: frames.call,
     frames.FunctionFrame: frames.function,
     frames.BindFrame: frames.bind,
     frames.ReadyFrame: frames.ready,
@@ -48,6 +48,10 @@ def written(frame):
     if type(frame) is frames.ResultFrame:
         *fields, flags = frame
         return frames.result(*fields, flags=flags)
+    if type(frame) is frames.CallFrame:
+        *fields, files = frame
+        framed = frames.call(*fields)
+        return frames.call_files(files, framed) if files else framed
     return MAKERS[type(frame)](*frame)
 
 

@@ -1,0 +1,49 @@
+"""What carries a piece of a blob: a small head, then the bytes as they are, never re-encoded."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+from gossamer_mesh.errors import ProtocolError
+
+CHUNK_BYTES: Final = 512 * 1024
+"""Large enough that the head and a subject cost nothing, far from a message's limit."""
+
+DATA: Final = 0
+GONE: Final = 1
+"""The holder has the blob no more, and says so instead of sending it."""
+
+_VERSION: Final = 1
+_HEAD: Final = struct.Struct("<BBHIQ")
+HEAD_BYTES: Final = _HEAD.size
+
+
+class Chunk(NamedTuple):
+    """A piece of what was asked for as `fetch`, from `offset` on."""
+
+    kind: int
+    fetch: int
+    offset: int
+    data: memoryview
+
+
+def frame(fetch: int, offset: int, length: int) -> bytearray:
+    """Return a message with room for `length` bytes after its head."""
+    made = bytearray(HEAD_BYTES + length)
+    _HEAD.pack_into(made, 0, _VERSION, DATA, 0, fetch, offset)
+    return made
+
+
+def gone(fetch: int) -> bytes:
+    return _HEAD.pack(_VERSION, GONE, 0, fetch, 0)
+
+
+def parse(message: bytes) -> Chunk:
+    """Return what `message` carries; `ProtocolError` if it is no chunk."""
+    if not HEAD_BYTES <= len(message) <= HEAD_BYTES + CHUNK_BYTES:
+        raise ProtocolError(f"a message of {len(message)} bytes is no chunk of a blob")
+    version, kind, _, fetch, offset = _HEAD.unpack_from(message)
+    if version != _VERSION or kind not in {DATA, GONE}:
+        raise ProtocolError(f"not a chunk of protocol v{_VERSION}: version {version}, kind {kind}")
+    return Chunk(kind, fetch, offset, memoryview(message)[HEAD_BYTES:])

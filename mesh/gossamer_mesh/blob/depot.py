@@ -1,0 +1,453 @@
+"""One party's blobs on the mesh: has them from others, and lets others have them.
+
+What is asked travels on the party's link, what is sent on a second one that is opened when it is
+first needed, so that bulk never stands before a call. `Serving` and `Fetching` decide; this
+performs, in the second link's thread.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from gossamer_mesh import subjects, wire
+from gossamer_mesh.blob import chunk
+from gossamer_mesh.blob.fetching import LEASE_S, Fetching
+from gossamer_mesh.blob.layout import Buffer
+from gossamer_mesh.blob.place import Place
+from gossamer_mesh.blob.serving import Piece, Serving
+from gossamer_mesh.blob.store import Held, Store, hash_file
+from gossamer_mesh.errors import LinkClosedError, MeshError, PayloadError, ProtocolError
+from gossamer_mesh.link import Link, Message, Status
+from gossamer_mesh.units import show_bytes, show_seconds
+from gossamer_mesh.wire import Ask, Blob
+
+TICK_S: Final = 0.25
+PUMP_S: Final = 0.001
+AHEAD_BYTES: Final = 4 * 1024 * 1024
+"""So much waits in the second link at most: what is asked for meanwhile has its turn."""
+
+OPEN_AGAIN_S: Final = 1.0
+
+Done = Callable[[Held | MeshError], None]
+
+_log = logging.getLogger("gossamer.blob")
+
+
+class _Transfer:
+    """One blob on its way here: the machine, the file, and how much of it is hashed."""
+
+    def __init__(self, machine: Fetching, blob: Blob, place: Place, path: Path, done: Done) -> None:
+        self.machine = machine
+        self.blob = blob
+        self.place = place
+        self.path = path
+        self.done = done
+        self.forged = False
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._hasher = blake3()
+        self._hashed = 0
+
+    def write(self, offset: int, data: memoryview) -> None:
+        done = 0
+        while done < data.nbytes:
+            done += os.pwrite(self.fd, data[done:], offset + done)
+        if offset == self._hashed:
+            self._hash(data)
+        if self._hashed < self.machine.upto:
+            hash_file(self.fd, self._hashed, self.machine.upto, self._hash)
+
+    def _hash(self, data: Buffer) -> None:
+        self._hasher.update(data)
+        self._hashed += len(data)
+
+    @property
+    def is_right(self) -> bool:
+        return self._hasher.digest() == self.blob.digest
+
+    def forget(self) -> None:
+        self._hasher = blake3()
+        self._hashed = 0
+
+
+class Depot:
+    """Made in any thread. `fetch` and `done` are for the link's thread, all else for any.
+
+    `share=False`: no other party's files are looked for, and none of ours are shown. `taken` may
+    be set to what is told who says that it has which blob.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        name: str,
+        store: Store,
+        open_bulk: Callable[[], Link],
+        *,
+        share: bool = True,
+    ) -> None:
+        self.store = store
+        self.rejected = 0
+        self.fetched_bytes = 0
+        self.linked_bytes = 0
+        self.sent_bytes = 0
+        self._link = link
+        self._name = name
+        self._open_bulk = open_bulk
+        self._share = share
+        self.taken: Callable[[str, bytes], None] | None = None
+        self._serving = Serving()
+        self._lock = threading.Lock()
+        self._transfers: dict[int, _Transfer] = {}
+        self._numbers = 0
+        self._bulk: Link | None = None
+        self._opening = False
+        self._ready = False
+        self._up = True
+        self._closed = False
+        self._pending: list[Callable[[], object]] = []
+        self._pumping = False
+        self._ticking = False
+        self._handle = link.subscribe(subjects.all_blobs(name), self._asked)
+
+    # -- what others may have ----------------------------------------------------------------
+
+    def card(self, held: Held) -> Blob:
+        """Return what tells others of a blob that is here."""
+        return self.store.card(held, self._name, share=self._share)
+
+    def allow(self, digest: bytes, asker: str) -> None:
+        """Let `asker` have a blob until it is withdrawn as often as it was allowed."""
+        with self._lock:
+            self._serving.allow(digest, asker)
+
+    def withdraw(self, digest: bytes, asker: str) -> None:
+        with self._lock:
+            self._serving.withdraw(digest, asker)
+
+    def forget(self, other: str) -> None:
+        """Let `other` have nothing any more, and drop what was here for it alone."""
+        with self._lock:
+            self._serving.forget(other)
+        self.store.forget(other)
+
+    @property
+    def refused(self) -> int:
+        """How many asks got no answer, because they came from who may not have the blob."""
+        return self._serving.refused
+
+    # -- what we want to have ----------------------------------------------------------------
+
+    def fetch(self, blob: Blob, done: Done, *, thank: bool = False) -> Callable[[], int]:
+        """Have `blob` from its holder: `done` gets it held, or why it cannot be had.
+
+        At once where it is here already or lies on this machine. Verified by its digest unless
+        the holder is a process of the same user on the same machine. `thank`: tell the holder.
+        Returns what tells how many bytes of it are here.
+        """
+        try:
+            here = self.store.get(blob.digest, blob.holder)
+            if here is None and self._share:
+                here = self.store.link(blob)
+                self.linked_bytes += blob.size if here else 0
+            if here is None:
+                return self._fetch_from_afar(blob, self._thanking(blob, done) if thank else done)
+        except (MeshError, OSError) as error:
+            known = error if isinstance(error, MeshError) else self._no_file(blob, error)
+            done(known)
+            return lambda: 0
+        self.store.used_by(blob.digest, blob.holder)
+        (self._thanking(blob, done) if thank else done)(here)
+        return lambda: blob.size
+
+    def _thanking(self, blob: Blob, done: Done) -> Done:
+        def thank(outcome: Held | MeshError) -> None:
+            if isinstance(outcome, Held):
+                self._say(blob.holder, wire.Taken(blob.digest))
+            done(outcome)
+
+        return thank
+
+    def _fetch_from_afar(self, blob: Blob, done: Done) -> Callable[[], int]:
+        place = self.store.room(blob.size)
+        self._numbers += 1
+        machine = Fetching(self._numbers, blob.digest, blob.size, self._link.now())
+        try:
+            transfer = _Transfer(machine, blob, place, place.fresh(), done)
+        except OSError:
+            self.store.unroom(blob.size)
+            raise
+        self._in_bulk(functools.partial(self._start, transfer))
+        return lambda: machine.got_bytes
+
+    def _no_file(self, blob: Blob, error: OSError) -> MeshError:
+        return self.store.no_space(blob.size, str(error.strerror))
+
+    def _say(self, holder: str, what: wire.Asked) -> None:
+        try:
+            self._link.publish(subjects.blob(holder, self._name), wire.encode(what))
+        except LinkClosedError:
+            _log.debug("closed: %s is not told", holder)
+
+    # -- from others, in the link's thread ---------------------------------------------------
+
+    def _asked(self, message: Message) -> None:
+        try:
+            asked = wire.decode_asked(message.payload)
+        except ProtocolError as error:
+            self.rejected += 1
+            _log.warning("a message on %s was ignored: %s", message.subject, error)
+            return
+        asker = subjects.last_token(message.subject)
+        if isinstance(asked, Ask):
+            self._serve_ask(asker, asked)
+        elif self.taken is not None:
+            self.taken(asker, asked.digest)
+
+    def _serve_ask(self, asker: str, ask: Ask) -> None:
+        with self._lock:
+            held = self.store.get(ask.digest)
+            gone = held is None and self._serving.allows(ask.digest, asker)
+            wanted = self._serving.asked(asker, ask, held.size if held else 0)
+        if wanted:
+            self._in_bulk(self._pump)
+        elif gone:
+            self._in_bulk(functools.partial(self._send, asker, chunk.gone(ask.fetch)))
+        else:
+            _log.warning("%s asked for a blob that it may not have", asker)
+
+    # -- the second link ---------------------------------------------------------------------
+
+    def _in_bulk(self, fn: Callable[[], object]) -> None:
+        with self._lock:
+            if not self._ready:
+                self._pending.append(fn)
+                if not self._opening:
+                    self._opening = True
+                    self.store.chore(self._open)
+                return
+        self._post(fn)
+
+    def _post(self, fn: Callable[[], object]) -> None:
+        assert self._bulk is not None
+        try:
+            self._bulk.post(fn)
+        except LinkClosedError:
+            _log.debug("closed: a transfer ends here")
+
+    def _open(self) -> None:
+        if self._closed:
+            return
+        try:
+            bulk = self._open_bulk()
+        except MeshError as error:
+            _log.warning("no second connection yet: %s", error)
+            self._link.call_later(OPEN_AGAIN_S, lambda: self.store.chore(self._open))
+            return
+        self._bulk = bulk
+        if self._closed:
+            if bulk is not self._link:
+                bulk.close()
+            return
+        bulk.subscribe(subjects.all_chunks(self._name), self._chunk)
+        bulk.on_status(self._status)
+        # When this is back, the server knows where to send what we ask for.
+        bulk.publish(subjects.chunks(self._name, self._name), chunk.gone(0))
+
+    def _status(self, status: Status) -> None:
+        self._up = status == "up"
+        if self._up and self._bulk is not None:
+            if not self._ready:
+                self._bulk.publish(subjects.chunks(self._name, self._name), chunk.gone(0))
+            for transfer in self._transfers.values():
+                self._ask(transfer, transfer.machine.reconnected(self._bulk.now()))
+
+    def _opened(self) -> None:
+        with self._lock:
+            self._ready = True
+            pending, self._pending = self._pending, []
+        for fn in pending:
+            fn()
+
+    # -- sending, in its thread --------------------------------------------------------------
+
+    def _pump(self) -> None:
+        bulk = self._bulk
+        if bulk is None or self._pumping or self._closed:
+            return
+        while bulk.backlog < AHEAD_BYTES:
+            with self._lock:
+                piece = self._serving.next()
+            if piece is None:
+                return
+            self._send_piece(piece)
+        self._pumping = True
+        bulk.call_later(PUMP_S, self._pump_on)
+
+    def _pump_on(self) -> None:
+        self._pumping = False
+        self._pump()
+
+    def _send_piece(self, piece: Piece) -> None:
+        held = self.store.get(piece.digest)
+        message: bytes | bytearray = chunk.gone(piece.fetch)
+        if held is not None:
+            try:
+                message = _message(piece, held.path)
+            except OSError as error:
+                _log.warning("a blob cannot be read: %s", error)
+        self._send(piece.asker, message)
+        self.sent_bytes += piece.length
+
+    def _send(self, asker: str, message: bytes | bytearray) -> None:
+        if self._bulk is None:
+            return
+        try:
+            self._bulk.publish(subjects.chunks(asker, self._name), message)
+        except LinkClosedError:
+            _log.debug("closed: %s is sent nothing", asker)
+
+    # -- receiving, in its thread ------------------------------------------------------------
+
+    def _start(self, transfer: _Transfer) -> None:
+        bulk = self._bulk
+        assert bulk is not None
+        self._transfers[transfer.machine.number] = transfer
+        self._ask(transfer, transfer.machine.reconnected(bulk.now()))
+        self._wake()
+
+    def _ask(self, transfer: _Transfer, asks: list[Ask]) -> None:
+        for ask in asks:
+            self._say(transfer.blob.holder, ask)
+
+    def _chunk(self, message: Message) -> None:
+        try:
+            found = chunk.parse(message.payload)
+        except ProtocolError as error:
+            self.rejected += 1
+            _log.warning("a message on %s was ignored: %s", message.subject, error)
+            return
+        holder = subjects.last_token(message.subject)
+        if holder == self._name and not found.fetch:
+            self._opened()
+            return
+        transfer = self._transfers.get(found.fetch)
+        if transfer is None or transfer.blob.holder != holder or self._bulk is None:
+            return
+        machine = transfer.machine
+        if found.kind == chunk.GONE:
+            machine.gone()
+            self._fail(transfer)
+            return
+        if not machine.takes(found.offset, len(found.data), self._bulk.now()):
+            return
+        try:
+            transfer.write(found.offset, found.data)
+        except (OSError, PayloadError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            self._end(transfer, self.store.no_space(transfer.blob.size, str(why)))
+            return
+        self.fetched_bytes += len(found.data)
+        if machine.complete:
+            self._complete(transfer)
+        else:
+            self._ask(transfer, machine.ask(self._bulk.now()))
+
+    def _complete(self, transfer: _Transfer) -> None:
+        blob = transfer.blob
+        if transfer.is_right:
+            held = self.store.commit(transfer.place, transfer.path, blob.digest, blob.size)
+            self.store.used_by(blob.digest, blob.holder)
+            self._end(transfer, held)
+        elif transfer.forged or self._bulk is None:
+            self._end(
+                transfer,
+                PayloadError(
+                    f"what {blob.holder} sent is not the payload of {show_bytes(blob.size)} that "
+                    "its digest names: it is refused",
+                    holder=blob.holder,
+                ),
+            )
+        else:
+            _log.warning("what %s sent is not what its digest says: once more", blob.holder)
+            transfer.forged = True
+            transfer.forget()
+            self._ask(transfer, transfer.machine.restart(self._bulk.now()))
+
+    def _fail(self, transfer: _Transfer) -> None:
+        blob = transfer.blob
+        why = "has it no more"
+        if transfer.machine.end == "silent":
+            why = f"has been silent for {show_seconds(LEASE_S)}"
+        self._end(
+            transfer,
+            PayloadError(
+                f"a payload of {show_bytes(blob.size)} cannot be had: {blob.holder} {why}",
+                holder=blob.holder,
+            ),
+        )
+
+    def _end(self, transfer: _Transfer, outcome: Held | MeshError) -> None:
+        self._transfers.pop(transfer.machine.number, None)
+        os.close(transfer.fd)
+        if not isinstance(outcome, Held):
+            self.store.discard(transfer.path)
+            self.store.unroom(transfer.blob.size)
+        try:
+            self._link.post(functools.partial(transfer.done, outcome))
+        except LinkClosedError:
+            _log.debug("closed: nobody waits for the blob any more")
+
+    def _wake(self) -> None:
+        if not self._ticking and self._transfers and self._bulk is not None and not self._closed:
+            self._ticking = True
+            self._bulk.call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = False
+        if self._closed or self._bulk is None:
+            return
+        if self._up:
+            now = self._bulk.now()
+            for transfer in list(self._transfers.values()):
+                self._ask(transfer, transfer.machine.tick(now))
+                if transfer.machine.end:
+                    self._fail(transfer)
+        self._wake()
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Send and take nothing more, and remove what is here. Blocks for a moment. Any thread."""
+        self._closed = True
+        self._handle.cancel()
+        if self._bulk is not None and self._bulk is not self._link:
+            self._bulk.close()
+        for transfer in self._transfers.values():
+            os.close(transfer.fd)
+        self._transfers.clear()
+        self.store.close()
+
+
+def _message(piece: Piece, path: Path) -> bytearray:
+    message = chunk.frame(piece.fetch, piece.offset, piece.length)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        room = memoryview(message)[chunk.HEAD_BYTES :]
+        done = 0
+        while done < piece.length:
+            got = os.preadv(fd, [room[done:]], piece.offset + done)
+            if not got:
+                raise OSError(f"{path} is shorter than it was")
+            done += got
+        room.release()
+    finally:
+        os.close(fd)
+    return message
