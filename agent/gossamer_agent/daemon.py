@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import random
+import secrets
 import shutil
 import signal
 import tempfile
@@ -21,6 +22,7 @@ from typing import Final
 
 import trio
 
+from gossamer_agent import incarnation
 from gossamer_agent.cargo import Cargo
 from gossamer_agent.config import AgentConfig
 from gossamer_agent.dataplane import DataPlane, Notice
@@ -35,8 +37,14 @@ from gossamer_mesh import capability, subjects, wire
 from gossamer_mesh.access import Access
 from gossamer_mesh.blob import SHARED_MEMORY, Depot, Store
 from gossamer_mesh.bus import Bus, open_bus
-from gossamer_mesh.errors import ConfigError, LinkClosedError, MeshError, NoAgentError
-from gossamer_mesh.link import Link
+from gossamer_mesh.errors import (
+    ConfigError,
+    LinkClosedError,
+    MeshError,
+    NoAgentError,
+    ProtocolError,
+)
+from gossamer_mesh.link import Link, Message
 from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.places import state_dir
 
@@ -64,6 +72,13 @@ def _version() -> str:
     return version("gossamer")
 
 
+def _claimed(message: Message) -> wire.Claim | None:
+    try:
+        return wire.decode_claim(message.payload)
+    except ProtocolError:
+        return None
+
+
 def _seconds_of_day() -> float:
     return time.time() % DAY_S
 
@@ -82,14 +97,15 @@ def run(
     is held by another agent. Running calls get `config.drain_s` to end; a second signal, or the
     end of that time, kills them. No process outlives the call.
     """
-    incarnation = time.time_ns() // 1_000_000
-    link = NatsLink.connect(access, name=f"{config.name}-{incarnation}")
+    name = f"{config.name}-{secrets.token_hex(4)}"
+    link = NatsLink.connect(access, name=name)
     directory = Path(tempfile.mkdtemp(prefix="gossamer-agent-"))
     store = Store(config.name, _cache(config), limit_bytes=config.cache_bytes, keeps=True)
-    bulk = functools.partial(NatsLink.connect, access, name=f"{config.name}-{incarnation}-bulk")
+    bulk = functools.partial(NatsLink.connect, access, name=f"{name}-bulk")
     depot = Depot(link, config.name, store, bulk, share=config.cache_share)
     try:
-        agent = _Agent(config, link, depot, zygote, incarnation, directory, ready)
+        number = incarnation.choose(link, config.name)
+        agent = _Agent(config, link, depot, zygote, number, directory, ready)
         trio.run(agent.live, lifeline)
     finally:
         depot.close()
@@ -163,6 +179,7 @@ class _Agent:
         self._drain_asked = trio.Event()
         self._drained = trio.Event()
         self._killed_now = trio.Event()
+        self._denied: ConfigError | None = None
 
     async def live(self, lifeline: int | None) -> None:
         self._token = trio.lowlevel.current_trio_token()
@@ -170,10 +187,13 @@ class _Agent:
             await nursery.start(self._signals)
             nursery.start_soon(self._forker.run)
             await self._claim(bus)
+            if self._denied is not None:
+                nursery.cancel_scope.cancel()
+                await trio.lowlevel.checkpoint()
             nursery.start_soon(self._obey)
             self._data.open()
             self._link.post(self._data.keep_warm)
-            nursery.start_soon(self._hold_name, bus)
+            nursery.start_soon(self._hold_name, bus, nursery.cancel_scope)
             await self._publish(bus)
             nursery.start_soon(self._beat)
             nursery.start_soon(self._renew, bus)
@@ -186,11 +206,14 @@ class _Agent:
             await self._leave(bus)
             handle.cancel()
             nursery.cancel_scope.cancel()
+        # Outside: from within it would come out in a group.
+        if self._denied is not None:
+            raise self._denied
 
     # -- joining and leaving -----------------------------------------------------------------
 
     async def _claim(self, bus: Bus) -> None:
-        """Refuse to start where another live agent holds our name."""
+        """Ask whether a live agent holds our name: then it is denied to us."""
         name = self._config.name
         claim = wire.encode(wire.Claim(name, self._incarnation, os.uname().nodename))
         with trio.move_on_after(CLAIM_S):
@@ -198,22 +221,41 @@ class _Agent:
                 answer = await bus.request(subjects.join_claim(name), claim)
             except NoAgentError:
                 return
-            holder = wire.decode_claim(answer.payload)
-            raise ConfigError(
-                f"the name {name!r} is held by a live agent on {holder.host} "
-                f"(incarnation {holder.incarnation}): stop that one, or choose another --name",
-                value=name,
-                holder=holder.host,
-            )
+            holder = _claimed(answer)
+            if holder is not None:
+                self._deny(holder)
+                return
         _log.warning("the holder of the name %r does not answer; it is taken over", name)
 
-    async def _hold_name(self, bus: Bus) -> None:
+    def _deny(self, holder: wire.Claim) -> None:
+        self._denied = ConfigError(
+            f"the name {self._config.name!r} is held by a live agent on {holder.host} "
+            f"(incarnation {holder.incarnation}): stop that one, or choose another --name",
+            value=self._config.name,
+            holder=holder.host,
+        )
+
+    async def _hold_name(self, bus: Bus, life: trio.CancelScope) -> None:
+        """Answer who asks for our name; of two that came at one moment, the later one stays.
+
+        Neither could hear the other's claim, but one of them hears the other say that it is here.
+        """
         mine = wire.encode(wire.Claim(self._config.name, self._incarnation, os.uname().nodename))
         subject = subjects.join_claim(self._config.name)
         async with bus.subscription(subject, capacity=16) as claims:
+            self._link.publish(subject, mine)
+            settled_at = trio.current_time() + CLAIM_S
             async for message in claims:
                 if message.reply:
                     self._link.publish(message.reply, mine)
+                elif trio.current_time() < settled_at and (rival := _claimed(message)) is not None:
+                    if rival.incarnation > self._incarnation:
+                        self._deny(rival)
+                        life.cancel()
+                    elif rival.incarnation < self._incarnation:
+                        self._link.publish(subject, mine)
+                        # Its document may have come after ours.
+                        await self._publish(bus)
 
     async def _publish(self, bus: Bus) -> None:
         """Put the capability document; without JetStream say so and keep trying."""
@@ -249,7 +291,7 @@ class _Agent:
 
     async def _leave(self, bus: Bus) -> None:
         _log.info("draining: %d workers", self._forker.living)
-        # Or the document might be put again when it has been deleted.
+        # Or the document might be put again after the last one.
         self._renewing.cancel()
         self._link.post(lambda: self._data.step(ev.DrainAsked()))
         self._link.post(self._data.beat)
@@ -264,9 +306,10 @@ class _Agent:
                 nursery.start_soon(until, self._killed_now)
         with trio.move_on_after(LEAVE_S):
             try:
-                await bus.key_value(subjects.AGENTS_BUCKET).delete(self._config.name)
+                farewell = capability.encode(self._document.farewell())
+                await bus.key_value(subjects.AGENTS_BUCKET).put(self._config.name, farewell)
             except MeshError as error:
-                _log.info("the capability document stays behind: %s", error)
+                _log.info("the mesh was not told in its bucket that we leave: %s", error)
         self._data.close()
         self._forker.kill_all()
         with trio.move_on_after(LEAVE_S):

@@ -46,6 +46,20 @@ class Document:
         self.current = msgspec.structs.replace(after, revision=before.revision + 1)
         return True
 
+    def farewell(self) -> Capabilities:
+        """Return what stays when the agent has left: that, and which incarnation it was."""
+        last = self.current
+        return Capabilities(
+            agent=last.agent,
+            site=last.site,
+            incarnation=last.incarnation,
+            revision=last.revision + 1,
+            host=last.host,
+            slots=last.slots,
+            python=last.python,
+            left=True,
+        )
+
     def next_change_s(self, seconds_of_day: float) -> float:
         """Return in how many seconds a time table has its next entry; infinity: never."""
         config = self._config

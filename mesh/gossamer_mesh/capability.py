@@ -89,7 +89,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     `speed` is how fast one slot is beside a reference core of 1, 0 if unknown; `data` the named
     data kept here, with their sizes in bytes, 0 if unknown; `statistics` what the agent has seen
     of functions, in an encoding with a version of its own (`gossamer_placement.statistics`);
-    `resources` how many there are of each thing that one call at a time can have.
+    `resources` how many there are of each thing that one call at a time can have; `left`: this is
+    the last document of an agent that is gone, which keeps the number of its incarnation.
     """
 
     agent: str
@@ -119,6 +120,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, int] = {}
     statistics: bytes = b""
     resources: dict[str, int] = {}
+    left: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -227,6 +227,9 @@ class Directory:
         if document.agent != key:
             self.warnings += 1
             return
+        if document.left:
+            self._withdrawn(key)
+            return
         known = self._documents.get(key)
         # After a reconnection the bucket is told again, and what is not newer is no news.
         if known is not None and _version(document) <= _version(known):

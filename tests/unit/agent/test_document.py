@@ -73,3 +73,12 @@ def test_statistics_that_have_not_changed_make_no_revision_and_are_kept(statisti
     assert (document.current.statistics, document.current.revision) == (b"statistics", 2)
     assert not document.renewed(0.0, b"statistics")
     assert document.renewed(0.0, statistics) == (statistics is not None)
+
+
+def test_what_stays_of_an_agent_that_leaves_is_that_it_left_and_its_incarnation():
+    document = document_of(price=0.12, data={"camera-7": True})
+    last = document.farewell()
+    assert (last.agent, last.incarnation, last.revision, last.left) == ("a", 7, 2, True)
+    assert last.price is None
+    assert len(capability.encode(last)) < len(capability.encode(document.current))
+    assert not document.current.left

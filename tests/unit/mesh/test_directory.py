@@ -206,6 +206,26 @@ def test_no_responders_unlists_at_once(scene):
     assert scene.news() == [JOINED]
 
 
+def test_an_agent_whose_last_document_says_so_has_left(scene):
+    scene.put()
+    scene.beat()
+    scene.news()
+    last = msgspec.structs.replace(document(revision=2), left=True)
+    scene.put_bytes("a", capability.encode(last))
+    assert scene.news() == [Dead("a", 1, "left")]
+    assert scene.directory.listed == {}
+    assert scene.directory.unconfirmed() == []
+
+
+def test_the_last_document_of_an_agent_that_nobody_knew_is_no_news(scene):
+    scene.put_bytes("a", capability.encode(msgspec.structs.replace(document(), left=True)))
+    assert scene.news() == []
+    assert scene.directory.unconfirmed() == []
+    scene.put(incarnation=2)
+    scene.beat(incarnation=2)
+    assert [type(event) for event in scene.news()] == [Joined]
+
+
 def test_an_agent_that_withdraws_its_document_has_left(scene):
     scene.put()
     scene.beat()
