@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import assert_never
 
 import msgspec
 
@@ -19,13 +19,8 @@ from gossamer_mesh.errors import MeshError, ProtocolError
 from gossamer_mesh.link import Entry, Handle, Link, Message, Status
 from gossamer_mesh.membership import Changed, Dead, Joined, Membership, Reincarnated, Suspect
 from gossamer_mesh.membership import Event as MembershipEvent
+from gossamer_mesh.watched import Watched
 from gossamer_mesh.wire import AgentState
-
-RETRY_S: Final = 5.0
-"""How often a server without a usable bucket is asked again."""
-
-PROBE_KEY: Final = "_"
-"""No agent has this name: reading it only asks whether the bucket can be read."""
 
 
 class DocumentsRead(msgspec.Struct, frozen=True):
@@ -72,14 +67,11 @@ class Directory:
         self._server_away = False
         self._timer: Handle | None = None
         self._timer_at = 0.0
-        self._retry: Handle | None = None
-        self._watch: Handle | None = None
-        self._bucket = link.key_value(subjects.AGENTS_BUCKET)
         self._handles = [
             link.on_status(self._status),
             link.subscribe(subjects.all_heartbeats(), self._heartbeat),
         ]
-        link.post(self._probe)
+        self._watched = Watched(link, subjects.AGENTS_BUCKET, self._entry, self._unavailable)
 
     # -- queries -------------------------------------------------------------------------------
 
@@ -113,7 +105,8 @@ class Directory:
     def close(self) -> None:
         """Hear and tell no more."""
         self._closed = True
-        for handle in (*self._handles, self._timer, self._retry, self._watch):
+        self._watched.close()
+        for handle in (*self._handles, self._timer):
             if handle is not None:
                 handle.cancel()
 
@@ -186,24 +179,10 @@ class Directory:
 
     # -- documents -----------------------------------------------------------------------------
 
-    def _probe(self) -> None:
-        self._retry = None
-        if not self._closed and self._watch is None:
-            self._bucket.get(PROBE_KEY, self._probed)
-
-    def _probed(self, outcome: Entry | MeshError | None) -> None:
-        if self._closed or self._watch is not None:
-            return
-        if not isinstance(outcome, MeshError):
-            self._watch = self._bucket.watch(self._entry)
-            return
-        if self._retry is None:
-            self._retry = self._link.call_later(RETRY_S, self._probe)
-        self._told(DirectoryUnavailable(str(outcome)))
+    def _unavailable(self, trouble: MeshError) -> None:
+        self._told(DirectoryUnavailable(str(trouble)))
 
     def _entry(self, entry: Entry | None) -> None:
-        if self._closed:
-            return
         if entry is None:
             self.read = True
             self._told(DocumentsRead(len(self._documents)))
@@ -251,7 +230,6 @@ class Directory:
                 self._server_away = False
                 self._membership.forgive(self._link.now())
                 self._set_timer()
-                self._probe()
             case "down" | "closed":
                 self._server_away = True
                 self._stop_timer()

@@ -61,6 +61,14 @@ class PayloadTooLargeError(PayloadError):
     """More bytes than one message may carry: send a path or a smaller piece."""
 
 
+class UnknownFunctionError(MeshError):
+    """No function is registered under this name: the message has the nearest that are."""
+
+
+class VersionTakenError(MeshError):
+    """Other code is registered under this version: register it under the one that is next."""
+
+
 class VersionMismatchError(MeshError):
     """The function's code needs another Python minor version than the agents have."""
 

@@ -13,6 +13,8 @@ from gossamer_mesh.errors import ConfigError
 
 ROOT: Final = "gsm.v1"
 AGENTS_BUCKET: Final = "gsm-agents"
+FUNCTIONS_BUCKET: Final = "gsm-functions"
+CODE_BUCKET: Final = "gsm-code"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
@@ -90,6 +92,11 @@ def chunks(asker: str, holder: str) -> str:
 
 def all_chunks(asker: str) -> str:
     return f"{ROOT}.bin.{asker}.*"
+
+
+def function_key(name: str, version: int) -> str:
+    """Return where in `FUNCTIONS_BUCKET` a version of a registered function is described."""
+    return f"{name}.{version}"
 
 
 def last_token(subject: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gossamer._aio import AsyncMesh, open_mesh
     from gossamer.executor import MeshExecutor
-    from gossamer.function import function
+    from gossamer.functions import function
     from gossamer.hints import cheapest, fastest, greenest, nearest, spread
     from gossamer.inside import CurrentTask, current_task, progress
     from gossamer.mesh import Mesh, connect
@@ -39,10 +39,13 @@ if TYPE_CHECKING:
         TaskExpiredError,
         TaskLostError,
         TaskTimeoutError,
+        UnknownFunctionError,
         UntrustedResultError,
         VersionMismatchError,
+        VersionTakenError,
         WorkerCrashedError,
     )
+    from gossamer_mesh.registered import Registered
     from gossamer_placement.model import Decision, Hint
 
 __version__ = "0.1.0"
@@ -66,6 +69,7 @@ __all__ = [
     "PayloadTooLargeError",
     "Progress",
     "ProtocolError",
+    "Registered",
     "RemoteError",
     "ServerError",
     "Task",
@@ -74,8 +78,10 @@ __all__ = [
     "TaskLostError",
     "TaskTimeoutError",
     "Timings",
+    "UnknownFunctionError",
     "UntrustedResultError",
     "VersionMismatchError",
+    "VersionTakenError",
     "WorkerCrashedError",
     "cheapest",
     "connect",
@@ -98,13 +104,14 @@ _HOMES = {
     "Mesh": "gossamer.mesh",
     "MeshExecutor": "gossamer.executor",
     "Progress": "gossamer.transcript",
+    "Registered": "gossamer_mesh.registered",
     "Task": "gossamer.task",
     "Timings": "gossamer.task",
     "cheapest": "gossamer.hints",
     "connect": "gossamer.mesh",
     "current_task": "gossamer.inside",
     "fastest": "gossamer.hints",
-    "function": "gossamer.function",
+    "function": "gossamer.functions",
     "greenest": "gossamer.hints",
     "nearest": "gossamer.hints",
     "open_mesh": "gossamer._aio",

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, Unpack,
 
 from gossamer.mesh import connect
 from gossamer.peer import LEASE_S
+from gossamer.submitter import NAMED
 from gossamer_mesh.errors import MeshError
 
 if TYPE_CHECKING:
     from gossamer.mesh import Mesh
     from gossamer.options import Given
-    from gossamer.show import AgentTable
-    from gossamer.submitter import Submitter
+    from gossamer.show import AgentTable, FunctionTable
+    from gossamer.submitter import Runnable, Submitter
     from gossamer.task import Task
+    from gossamer_mesh.registered import Registered
     from gossamer_placement.model import Decision
 
 P = ParamSpec("P")
@@ -37,6 +39,9 @@ class AsyncMesh:
         self._submitter = submitter or mesh
 
     @overload
+    def submit(self, fn: str | Registered, /, *args: Any, **kwargs: Any) -> Task[Any]: ...
+
+    @overload
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]: ...
 
     @overload
@@ -45,14 +50,21 @@ class AsyncMesh:
     ) -> Task[T]: ...
 
     def submit(  # type: ignore[misc] # as for `Submitter.submit`
-        self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
-    ) -> Task[T]:
-        """As `Mesh.submit`. Await the task with `wait`."""
+        self, fn: Runnable, /, *args: Any, **kwargs: Any
+    ) -> Task[Any]:
+        """As `Mesh.submit`. Await the task with `wait`.
+
+        The first use of a registered function waits for the registry; `run` does so without
+        blocking the loop.
+        """
         return self._submitter.submit(fn, *args, **kwargs)
 
     def options(self, **given: Unpack[Given]) -> AsyncMesh:
         """As `Mesh.options`."""
         return AsyncMesh(self._mesh, self._submitter.options(**given))
+
+    @overload
+    async def run(self, fn: str | Registered, /, *args: Any, **kwargs: Any) -> Any: ...
 
     @overload
     async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -63,13 +75,18 @@ class AsyncMesh:
     ) -> T: ...
 
     async def run(  # type: ignore[misc] # as for `Submitter.submit`
-        self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
-    ) -> T:
+        self, fn: Runnable, /, *args: Any, **kwargs: Any
+    ) -> Any:
         """Run `fn(*args, **kwargs)` on an agent and return its value, or raise what it raised.
 
         Cancelled, it cancels the task, which is killed where it runs. Options as for `submit`.
         """
+        if isinstance(fn, NAMED) and not self._submitter.has_resolved(fn):
+            await _in_thread(functools.partial(self._submitter.resolve, fn))
         return await self.wait(self._submitter.submit(fn, *args, **kwargs))
+
+    @overload
+    async def explain(self, fn: str | Registered, /, *args: Any, **kwargs: Any) -> Decision: ...
 
     @overload
     async def explain(
@@ -82,7 +99,7 @@ class AsyncMesh:
     ) -> Decision: ...
 
     async def explain(  # type: ignore[misc] # as for `Submitter.submit`
-        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+        self, fn: Runnable, /, *args: Any, **kwargs: Any
     ) -> Decision:
         """As `Mesh.explain`."""
         return await _in_thread(functools.partial(self._submitter.explain, fn, *args, **kwargs))
@@ -99,6 +116,28 @@ class AsyncMesh:
     async def agents(self) -> AgentTable:
         """As `Mesh.agents`."""
         return await _in_thread(self._mesh.agents)
+
+    async def register(
+        self,
+        fn: Callable[..., object],
+        *,
+        name: str | None = None,
+        version: int | None = None,
+        description: str | None = None,
+    ) -> Registered:
+        """As `Mesh.register`."""
+        register = functools.partial(
+            self._mesh.register, fn, name=name, version=version, description=description
+        )
+        return await _in_thread(register)
+
+    async def functions(self, search: str | None = None) -> FunctionTable:
+        """As `Mesh.functions`."""
+        return await _in_thread(functools.partial(self._mesh.functions, search))
+
+    async def unregister(self, function: str | Registered) -> None:
+        """As `Mesh.unregister`."""
+        await _in_thread(functools.partial(self._mesh.unregister, function))
 
     def trust(self, *packages: str) -> None:
         """As `Mesh.trust`."""

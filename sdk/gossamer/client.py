@@ -39,6 +39,7 @@ from gossamer_placement.model import Decision
 
 if TYPE_CHECKING:
     from gossamer.cargo import Cargo
+    from gossamer.names import Names
     from gossamer_mesh.blob import Held
 
 T = TypeVar("T")
@@ -109,6 +110,8 @@ class Client:
         _clients.add(self)
         self._callbacks: queue.SimpleQueue[Callable[[], object] | None] | None = None
         self._callback_lock = threading.Lock()
+        self._names: Names | None = None
+        self._names_lock = threading.Lock()
         self._link_thread = 0
         link.subscribe(subjects.all_outs(name), self._heard)
         link.subscribe(subjects.all_inboxes(name), self._unheard)
@@ -207,6 +210,18 @@ class Client:
             raise error
         return cast("T", found)
 
+    @property
+    def names(self) -> Names:
+        """The registered functions; the registry is watched from the first use on."""
+        names = self._names
+        if names is None:
+            self.check_open()
+            from gossamer.names import Names  # noqa: PLC0415  only who uses names needs it
+
+            with self._names_lock:
+                names = self._names = self._names or Names(self._link, self.check_open)
+        return names
+
     def close(self) -> list[Work]:
         """Say goodbye and end the link; return the tasks that have not ended."""
         if self._closed or self._forked:
@@ -216,6 +231,8 @@ class Client:
 
         def goodbye() -> None:
             self._directory.close()
+            if self._names is not None:
+                self._names.close()
             works = self._keeper.works()
             with contextlib.suppress(MeshError):
                 self._perform(self._keeper.leave())
@@ -256,6 +273,11 @@ class Client:
                     daemon=True,
                 ).start()
             self._callbacks.put(fn)
+
+    def check_open(self) -> None:
+        """Raise `LinkClosedError` where the mesh cannot be used any more."""
+        if self._closed or self._forked:
+            raise self._unusable()
 
     def check_not_forked(self) -> None:
         """Raise `LinkClosedError` in a child of the process that opened the mesh."""

@@ -10,7 +10,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from gossamer.mapping import map_calls
 from gossamer.task import Task
@@ -18,7 +18,8 @@ from gossamer.task import Task
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from gossamer.submitter import Submitter
+    from gossamer.submitter import Runnable, Submitter
+    from gossamer_mesh.registered import Registered
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,7 +44,13 @@ class MeshExecutor(concurrent.futures.Executor):
         self._at_exit = functools.partial(_wait_for, self._tasks, os.getpid())
         atexit.register(self._at_exit)
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]:
+    @overload
+    def submit(self, fn: str | Registered, /, *args: Any, **kwargs: Any) -> Task[Any]: ...
+
+    @overload
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]: ...
+
+    def submit(self, fn: Runnable, /, *args: Any, **kwargs: Any) -> Task[Any]:
         """Run `fn(*args, **kwargs)` on an agent. `RuntimeError` after `shutdown`.
 
         As with the standard library's, every keyword is the function's: options are given with
@@ -57,7 +64,7 @@ class MeshExecutor(concurrent.futures.Executor):
 
     def map(
         self,
-        fn: Callable[..., T],
+        fn: Callable[..., T] | str | Registered,
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from gossamer_mesh.errors import ConfigError, MeshError
 
 if TYPE_CHECKING:
-    from gossamer.submitter import Submitter
+    from gossamer.submitter import Runnable, Submitter
     from gossamer.task import Task
+    from gossamer_mesh.registered import Registered
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ CALLS_AHEAD: Final = 8192
 
 def map_calls(  # noqa: PLR0913  the options of a map, all by name
     submitter: Submitter,
-    fn: Callable[..., T],
+    fn: Callable[..., T] | str | Registered,
     iterables: Sequence[Iterable[Any]],
     *,
     chunksize: int = 1,
@@ -77,7 +78,7 @@ class _Submitted:
     def __init__(
         self,
         submitter: Submitter,
-        fn: Callable[..., Any],
+        fn: Runnable,
         chunks: Iterator[list[tuple[Any, ...]]],
         ahead: int,
         seen: Callable[[Task[Any]], None] | None,

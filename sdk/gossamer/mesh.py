@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from gossamer.embedded import Embedded
-    from gossamer.show import AgentTable
+    from gossamer.show import AgentTable, FunctionTable
     from gossamer_mesh.access import Access
     from gossamer_mesh.link import Link
+    from gossamer_mesh.registered import Registered
 
 SEEN_S: Final = 2.0
 SHORTEST_LEASE_S: Final = 1.0
@@ -103,6 +104,45 @@ class Mesh(Submitter):
                 time.sleep(LOOK_S)
                 seen = self._client.agents()
         return AgentTable(seen)
+
+    def register(
+        self,
+        fn: Callable[..., object],
+        *,
+        name: str | None = None,
+        version: int | None = None,
+        description: str | None = None,
+    ) -> Registered:
+        """Keep a function on the mesh, to be called by its name from anywhere: "describe@2".
+
+        `name`: by default the function's own; `version`: the next number, or the newest one where
+        that has this very code; `description`: the first line of its docstring. What
+        `gossamer.function` said of it holds for calls by name, too. Its code is kept as it is
+        now, with what it captures. A warning says so when its digest is none of its meaning:
+        such a function is a new one whenever it is registered, and agents cannot allow it.
+
+        `VersionTakenError` if other code has this version, and says which one is next;
+        `ConfigError` for a name that cannot be one; `PayloadError`; `PayloadTooLargeError` for
+        code of more than 900 KiB; `ConnectError`, or `ServerError` if the server keeps nothing.
+        """
+        return self._client.names.register(fn, name, version, description)
+
+    def functions(self, search: str | None = None) -> FunctionTable:
+        """Return the registered functions: a list that shows itself as a table.
+
+        `search`: only those that have this text, in whatever case, in their name, description or
+        owner. `ConnectError`, or `ServerError` if the server keeps nothing.
+        """
+        from gossamer.show import FunctionTable  # noqa: PLC0415  imported when it is used
+
+        return FunctionTable(self._client.names.all(search))
+
+    def unregister(self, function: str | Registered) -> None:
+        """Delete one version of a registered function: "describe@1". Calls of it go on.
+
+        `UnknownFunctionError` if there is none, `ConfigError` for a name without a version.
+        """
+        self._client.names.unregister(function)
 
     def trust(self, *packages: str) -> None:
         """Let results hold any type of these packages, which lets an agent run their code here.

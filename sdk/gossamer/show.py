@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, S
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from gossamer_mesh.registered import Registered
 from gossamer_mesh.units import show_bytes, show_seconds
 from gossamer_placement.candidate import Candidate
 
@@ -47,12 +48,33 @@ class AgentTable(list[Candidate]):
         return table(self.columns, self.rows()) if self else "no agents on the mesh"
 
     def _repr_html_(self) -> str:
-        def cells(tag: str, values: Iterable[str]) -> str:
-            return "".join(f"<{tag}>{html.escape(value)}</{tag}>" for value in values)
+        return html_table(self.columns, self.rows())
 
-        head = cells("th", self.columns)
-        body = "".join(f"<tr>{cells('td', row)}</tr>" for row in self.rows())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+class FunctionTable(list[Registered]):
+    """Registered functions, by name, the newest first. A list, and a table when it is shown."""
+
+    columns = ("function", "description", "owner", "created", "python", "code")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the cells of the table, one tuple per version, in the order of `columns`."""
+        return [
+            (
+                str(each),
+                each.description,
+                each.owner,
+                each.created,
+                each.python or "any",
+                f"{each.digest.hex()[:12]} ({show_bytes(each.code_bytes)})",
+            )
+            for each in self
+        ]
+
+    def __repr__(self) -> str:
+        return table(self.columns, self.rows()) if self else "no functions"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.columns, self.rows())
 
 
 def _price(candidate: Candidate) -> str:
@@ -103,6 +125,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     Console(file=text, width=200, color_system=None, highlight=False).print(shown)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     return "\n".join(line for line in lines if line)
+
+
+def html_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return an HTML table, for notebooks."""
+
+    def cells(tag: str, values: Iterable[str]) -> str:
+        return "".join(f"<{tag}>{html.escape(value)}</{tag}>" for value in values)
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{cells('th', columns)}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def length(iterables: Sequence[Iterable[Any]]) -> int | None:

@@ -11,6 +11,7 @@ from typing import (
     Any,
     Final,
     ParamSpec,
+    TypeAlias,
     TypeVar,
     TypeVarTuple,
     Unpack,
@@ -18,14 +19,16 @@ from typing import (
     overload,
 )
 
-from gossamer.function import NO_FUNCTION, job_for, job_of, options_of, own_names
+from gossamer.functions import NO_FUNCTION, job_for, job_of, options_of, own_names
 from gossamer.options import DEFAULT, NAMES, Given, GivenToMap, override
+from gossamer.registration import options_in
 from gossamer.task import Task, wait_for_callbacks
 from gossamer.work import CALL_BYTES, Job
 from gossamer_mesh import wire
 from gossamer_mesh.code.function import name_of
 from gossamer_mesh.errors import PayloadTooLargeError
 from gossamer_mesh.payload import Payload, dump_arguments, dump_chunk
+from gossamer_mesh.registered import Registered
 from gossamer_mesh.units import show_bytes
 
 if TYPE_CHECKING:
@@ -36,6 +39,11 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 A = TypeVarTuple("A")
+
+Runnable: TypeAlias = Callable[..., Any] | str | Registered
+"""A function, or the name of a registered one."""
+
+NAMED: Final = (str, Registered)
 
 ENVELOPE_BYTES: Final = 4096
 
@@ -58,6 +66,8 @@ class Submitter:
         self._changes: Given = {**changes}
         self._jobs: weakref.WeakKeyDictionary[Callable[..., object], Job]
         self._jobs = weakref.WeakKeyDictionary()
+        self._named: dict[str | Registered, Job] = {}
+        self._epoch = -1
         self._given: dict[frozenset[tuple[str, object]], Submitter] = {}
         # Checked now, so that a wrong option is told where it was written.
         override(DEFAULT, **self._changes)
@@ -73,6 +83,9 @@ class Submitter:
         return Submitter(self._client, cast("Given", {**self._changes, **changes}))
 
     @overload
+    def submit(self, fn: str | Registered, /, *args: Any, **kwargs: Any) -> Task[Any]: ...
+
+    @overload
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Task[T]: ...
 
     @overload
@@ -80,22 +93,30 @@ class Submitter:
         self, fn: Callable[[Unpack[A]], T], /, *args: *A, **given: Unpack[Given]
     ) -> Task[T]: ...
 
-    def submit(  # type: ignore[misc] # it takes all that the second takes, and mypy misses it
-        self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
-    ) -> Task[T]:
+    def submit(  # type: ignore[misc] # it takes all that the last takes, and mypy misses it
+        self, fn: Runnable, /, *args: Any, **kwargs: Any
+    ) -> Task[Any]:
         """Run `fn(*args, **kwargs)` on an agent; return its task at once.
+
+        `fn` may be the name of a registered function, "describe@2", or "describe" for its newest
+        version, or what `Mesh.register` returned. Its first use waits for the registry, for some
+        seconds at most.
 
         Options among the keywords: see the class. Type checkers follow a call that has keywords
         of one kind; for both, write `options(…).submit(…)`.
 
         Raises `PayloadError` naming what cannot be pickled, `PayloadTooLargeError`,
-        `LinkClosedError` on a closed mesh, `ConfigError` for a wrong option; all else comes
+        `LinkClosedError` on a closed mesh, `ConfigError` for a wrong option, and for a name
+        `UnknownFunctionError`, or `ConnectError` where there is no registry; all else comes
         through the task.
         """
         if kwargs and not NAMES.isdisjoint(kwargs):
             submitter, kwargs = self._apart(fn, kwargs)
             return submitter.submit_call(fn, args, kwargs)
         return self.submit_call(fn, args, kwargs)
+
+    @overload
+    def explain(self, fn: str | Registered, /, *args: Any, **kwargs: Any) -> Decision: ...
 
     @overload
     def explain(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Decision: ...
@@ -106,7 +127,7 @@ class Submitter:
     ) -> Decision: ...
 
     def explain(  # type: ignore[misc] # as for `submit`
-        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+        self, fn: Runnable, /, *args: Any, **kwargs: Any
     ) -> Decision:
         """Return where `submit` with the same arguments would run the call now, and why.
 
@@ -119,6 +140,7 @@ class Submitter:
             return submitter.explain_call(fn, args, kwargs)
         return self.explain_call(fn, args, kwargs)
 
+    @overload
     def map(
         self,
         fn: Callable[..., T],
@@ -129,7 +151,32 @@ class Submitter:
         progress: bool = False,
         return_exceptions: bool = False,
         **given: Unpack[GivenToMap],
-    ) -> Iterator[T]:
+    ) -> Iterator[T]: ...
+
+    @overload
+    def map(
+        self,
+        fn: str | Registered,
+        *iterables: Iterable[Any],
+        chunksize: int = 1,
+        ordered: bool = True,
+        timeout: float | None = None,
+        progress: bool = False,
+        return_exceptions: bool = False,
+        **given: Unpack[GivenToMap],
+    ) -> Iterator[Any]: ...
+
+    def map(
+        self,
+        fn: Runnable,
+        *iterables: Iterable[Any],
+        chunksize: int = 1,
+        ordered: bool = True,
+        timeout: float | None = None,
+        progress: bool = False,
+        return_exceptions: bool = False,
+        **given: Unpack[GivenToMap],
+    ) -> Iterator[Any]:
         """Run `fn` over the iterables' elements; iterate over the results.
 
         `chunksize` elements travel together: more is faster for short calls. With
@@ -160,7 +207,7 @@ class Submitter:
         return show.progress(
             lambda advanced: start(advanced=advanced),
             total=show.length(iterables),
-            what=getattr(fn, "__name__", "map"),
+            what=str(fn) if isinstance(fn, NAMED) else getattr(fn, "__name__", "map"),
         )
 
     def executor(self) -> MeshExecutor:
@@ -174,15 +221,15 @@ class Submitter:
         wait_for_callbacks(self._client)
 
     def submit_call(
-        self, fn: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Task[T]:
+        self, fn: Runnable, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Task[Any]:
         """As `submit`, with the arguments in their containers."""
         job = self._job(fn)
         payload = dump_arguments(args, dict(kwargs), what=job.name)
         return self._start(job, payload, 0)
 
     def explain_call(
-        self, fn: Callable[..., object], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, fn: Runnable, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Decision:
         """As `explain`, with the arguments in their containers."""
         job = self._job(fn)
@@ -190,23 +237,21 @@ class Submitter:
         size = CALL_BYTES + len(payload.data) + sum(map(len, payload.buffers))
         return self._client.explain(job, size)
 
-    def explain_size(self, fn: Callable[..., object] | None, size_bytes: int) -> Decision:
+    def explain_size(self, fn: Runnable | None, size_bytes: int) -> Decision:
         """As `explain`, for a call that takes so many bytes; None stands for any function."""
         if fn is not None:
             return self._client.explain(self._job(fn), size_bytes)
         job = job_of(NO_FUNCTION, override(DEFAULT, **self._changes))
         return self._client.explain(job, size_bytes)
 
-    def submit_chunk(self, fn: Callable[..., T], chunk: list[tuple[Any, ...]]) -> Task[T]:
+    def submit_chunk(self, fn: Runnable, chunk: list[tuple[Any, ...]]) -> Task[Any]:
         """Start one task that calls `fn` once per tuple of arguments."""
         job = self._job(fn)
         return self._start(job, dump_chunk(chunk, what=job.name), len(chunk))
 
-    def _apart(
-        self, fn: Callable[..., object], kwargs: dict[str, Any]
-    ) -> tuple[Submitter, dict[str, Any]]:
+    def _apart(self, fn: Runnable, kwargs: dict[str, Any]) -> tuple[Submitter, dict[str, Any]]:
         """Take the options out of the keywords of a call: who submits it, and the rest."""
-        own = own_names(fn)
+        own = self._own_names(fn)
         names = NAMES - own if own else NAMES
         if names.isdisjoint(kwargs):
             return self, kwargs
@@ -215,11 +260,17 @@ class Submitter:
             return self._with(given), {}
         return self._with(given), {n: value for n, value in kwargs.items() if n not in names}
 
-    def _for_map(self, fn: Callable[..., object], given: GivenToMap) -> Submitter:
-        taken = sorted(own_names(fn) & given.keys())
+    def _own_names(self, fn: Runnable) -> frozenset[str]:
+        if isinstance(fn, NAMED):
+            return frozenset(self._client.names.find(fn).keywords)
+        return own_names(fn)
+
+    def _for_map(self, fn: Runnable, given: GivenToMap) -> Submitter:
+        taken = sorted(self._own_names(fn) & given.keys())
         if taken:
+            name = str(fn) if isinstance(fn, NAMED) else name_of(fn)
             raise TypeError(
-                f"{taken[0]!r} is an option and a parameter of {name_of(fn)}, which map gives no "
+                f"{taken[0]!r} is an option and a parameter of {name}, which map gives no "
                 f"keywords: write mesh.options({taken[0]}=…).map(…) for the option, or map a "
                 "functools.partial for the parameter"
             )
@@ -240,7 +291,30 @@ class Submitter:
             self._given[key] = submitter
         return submitter
 
-    def _job(self, fn: Callable[..., object]) -> Job:
+    def resolve(self, fn: str | Registered) -> None:
+        """Find a registered function now, so that submitting it needs not wait. Errors as there."""
+        self._named_job(fn)
+
+    def has_resolved(self, fn: str | Registered) -> bool:
+        """Return whether submitting it would not wait."""
+        return fn in self._named and self._epoch == self._client.names.epoch
+
+    def _named_job(self, fn: str | Registered) -> Job:
+        names = self._client.names
+        epoch = names.epoch
+        if epoch != self._epoch:
+            # What a name meant may have changed: a new version, or none any more.
+            self._named, self._epoch = {}, epoch
+        job = self._named.get(fn)
+        if job is None:
+            entry = names.find(fn)
+            options = override(options_in(entry), **self._changes)
+            job = self._named[fn] = names.job(entry, options)
+        return job
+
+    def _job(self, fn: Runnable) -> Job:
+        if isinstance(fn, NAMED):
+            return self._named_job(fn)
         try:
             job = self._jobs.get(fn)
         except TypeError:  # neither hashable nor weakly referenced

@@ -253,6 +253,38 @@ def test_a_value_that_was_put_is_got(mesh, topic):
     assert got[1] == Entry("key", b"value", got[0])
 
 
+def test_what_is_created_is_there_and_is_not_created_again_until_it_was_deleted(mesh, topic):
+    got = []
+    one, other = mesh.make("one").key_value(topic), mesh.make("other").key_value(topic)
+    one.create("key", b"one", got.append)
+    assert mesh.settle(lambda: len(got) == 1)
+    assert isinstance(got[0], int)
+    other.create("key", b"other", got.append)
+    assert mesh.settle(lambda: len(got) == 2)
+    assert got[1] is None
+    one.get("key", got.append)
+    assert mesh.settle(lambda: len(got) == 3)
+    assert got[2] == Entry("key", b"one", got[0])
+    one.delete("key", got.append)
+    assert mesh.settle(lambda: len(got) == 4)
+    other.create("key", b"other", got.append)
+    assert mesh.settle(lambda: len(got) == 5)
+    assert got[4] > got[0]
+
+
+def test_of_two_who_create_at_once_one_wins(mesh, topic):
+    got = {"one": [], "other": []}
+    buckets = {name: mesh.make(name).key_value(topic) for name in got}
+    for name, bucket in buckets.items():
+        bucket.create("key", name.encode(), got[name].append)
+    assert mesh.settle(lambda: all(got.values()))
+    (winner,) = (name for name, outcomes in got.items() if outcomes != [None])
+    found = []
+    buckets["one"].get("key", found.append)
+    assert mesh.settle(lambda: bool(found))
+    assert found[0].value == winner.encode()
+
+
 def test_revisions_of_a_bucket_grow(mesh, topic):
     got = []
     bucket = mesh.make("one").key_value(topic)
@@ -483,10 +515,11 @@ def test_a_bucket_says_so_when_the_server_is_away(mesh, topic):
     mesh.server_down()
     assert mesh.settle(lambda: status == ["down"])
     link.key_value(topic).put("key", b"", got.append)
+    link.key_value(topic).create("key", b"", got.append)
     link.key_value(topic).get("key", got.append)
     link.key_value(topic).delete("key", got.append)
-    assert mesh.settle(lambda: len(got) == 3, within_s=20)
-    assert [type(outcome).__name__ for outcome in got] == ["ConnectError"] * 3
+    assert mesh.settle(lambda: len(got) == 4, within_s=20)
+    assert [type(outcome).__name__ for outcome in got] == ["ConnectError"] * 4
 
 
 def test_closing_twice_is_harmless_and_nothing_can_be_sent_after_it(mesh, topic):

@@ -20,7 +20,7 @@ import trio
 
 import gossamer
 from gossamer import LinkClosedError, NoAgentError, UntrustedResultError, VersionMismatchError
-from gossamer.function import Options, job_for
+from gossamer.functions import Options, job_for
 from gossamer.keeper import Ended, Keeper
 from gossamer.work import Owner, new_work
 from gossamer_mesh import access, subjects, wire

@@ -30,6 +30,10 @@ class Bucket:
             watch.changed(entry)
         return self._revision
 
+    def create(self, key: str, value: bytes) -> int | None:
+        """Store what is not there; None where it is."""
+        return None if key in self._entries else self.put(key, value)
+
     def get(self, key: str) -> Entry | None:
         return self._entries.get(key)
 
@@ -111,6 +115,11 @@ class MemoryKeyValue:
 
     def put(self, key: str, value: bytes, done: Callable[[int | MeshError], None]) -> None:
         self._path.ask(lambda: self._bucket.put(key, value), done)
+
+    def create(
+        self, key: str, value: bytes, done: Callable[[int | MeshError | None], None]
+    ) -> None:
+        self._path.ask(lambda: self._bucket.create(key, value), done)
 
     def get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None:
         self._path.ask(lambda: self._bucket.get(key), done)

@@ -45,6 +45,7 @@ class _Watcher(Protocol):
 
 class _Bucket(Protocol):
     async def put(self, key: str, value: bytes) -> int: ...
+    async def create(self, key: str, value: bytes) -> int: ...
     async def get(self, key: str) -> _Update: ...
     async def delete(self, key: str) -> bool: ...
     async def watchall(self) -> _Watcher: ...
@@ -90,6 +91,11 @@ class NatsKeyValue:
     def put(self, key: str, value: bytes, done: Callable[[int | MeshError], None]) -> None:
         self._start(self._put(key, value, done))
 
+    def create(
+        self, key: str, value: bytes, done: Callable[[int | MeshError | None], None]
+    ) -> None:
+        self._start(self._create(key, value, done))
+
     def get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None:
         self._start(self._get(key, done))
 
@@ -133,6 +139,18 @@ class NatsKeyValue:
     async def _put(self, key: str, value: bytes, done: Callable[[int | MeshError], None]) -> None:
         try:
             revision = await (await self._open()).put(key, value)
+        except _FAILURES as error:
+            done(self._error(error))
+        else:
+            done(revision)
+
+    async def _create(
+        self, key: str, value: bytes, done: Callable[[int | MeshError | None], None]
+    ) -> None:
+        try:
+            revision = await (await self._open()).create(key, value)
+        except nats.js.errors.KeyWrongLastSequenceError:
+            done(None)
         except _FAILURES as error:
             done(self._error(error))
         else:

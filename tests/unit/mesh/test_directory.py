@@ -5,9 +5,10 @@ import pytest
 
 from gossamer_mesh import capability, subjects, wire
 from gossamer_mesh.capability import Capabilities
-from gossamer_mesh.directory import RETRY_S, Directory, DirectoryUnavailable, DocumentsRead
+from gossamer_mesh.directory import Directory, DirectoryUnavailable, DocumentsRead
 from gossamer_mesh.link.memory import MemoryNetwork
 from gossamer_mesh.membership import Changed, Dead, Joined, Reincarnated, Suspect
+from gossamer_mesh.watched import RETRY_S
 
 
 def state(seq=1, free=4):

@@ -15,6 +15,7 @@ COMMANDS = (
     "agents",
     "run",
     "explain",
+    "functions",
     "logs",
     "context",
     "version",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gossamer.function import JOBS_KEPT, function
+from gossamer.functions import JOBS_KEPT, function
 from gossamer.hints import fastest, nearest
 from gossamer.submitter import GIVEN_KEPT, Submitter
 from gossamer.work import CALL_BYTES, Job, Work, new_work

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import gc
+import pkgutil
 import weakref
 from typing import Any
 
 import pytest
 
-from gossamer.function import JOBS_KEPT, function, job_for, options_of, own_names
+import gossamer
+from gossamer.functions import JOBS_KEPT, function, job_for, options_of, own_names
 from gossamer.hints import cheapest
 from gossamer.options import DEFAULT, NAMES, Options, override
 from gossamer_mesh.code.function import PYTHON
@@ -268,3 +270,9 @@ def test_one_resource_is_asked_for_by_its_name_and_reaches_the_agent() -> None:
     job = job_for(f, options)
     assert job.demand.resources == (("camera-7", 1),)
     assert job.on_wire(with_code=False).resources == (("camera-7", 1),)
+
+
+def test_no_module_stands_in_the_place_of_a_public_name() -> None:
+    """An import would put it there: who decorates after connecting would call a module."""
+    modules = {each.name for each in pkgutil.iter_modules(gossamer.__path__)}
+    assert modules.isdisjoint(gossamer.__all__)

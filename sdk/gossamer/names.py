@@ -1,0 +1,254 @@
+"""Registered functions as a client uses them: registered, found by name, made into jobs.
+
+Their code is fetched, checked and sent on as bytes; it is never loaded here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from gossamer.asked import ANSWER_S, AskedBucket, outcome
+from gossamer.functions import job_of
+from gossamer.registration import code_of, entry_of, is_same
+from gossamer_mesh import registered, subjects
+from gossamer_mesh.errors import (
+    ConfigError,
+    ConnectError,
+    MeshError,
+    UnknownFunctionError,
+    VersionTakenError,
+)
+from gossamer_mesh.registered import Registered
+from gossamer_mesh.registry import Registry
+
+if TYPE_CHECKING:
+    from gossamer.options import Options
+    from gossamer.work import Job
+    from gossamer_mesh.code.function import FunctionCode
+    from gossamer_mesh.link import Link
+
+T = TypeVar("T")
+
+NEAREST: Final = 3
+"""So many of the known names are told to who asks for one that is not known."""
+
+RACES: Final = 16
+"""So many who register under the same name at the same time are given way to."""
+
+
+class Names:
+    """Made when it is first needed, in a user's thread, where everything else is called, too.
+
+    `epoch` grows when what a name means may have changed. Every method but that waits for the
+    server, for some seconds at most: `ConnectError`, or `ServerError` if it keeps no buckets.
+    `check` raises what is to be raised where the mesh is closed.
+    """
+
+    def __init__(self, link: Link, check: Callable[[], None]) -> None:
+        self._link = link
+        self._check = check
+        self._settled = threading.Event()
+        self._functions = AskedBucket(link.key_value(subjects.FUNCTIONS_BUCKET))
+        self._code = AskedBucket(link.key_value(subjects.CODE_BUCKET))
+        self._codes: dict[str, FunctionCode] = {}
+        self._jobs: dict[tuple[Registered, Options], Job] = {}
+        self._registry = Registry(link, self._settled.set)
+
+    @property
+    def epoch(self) -> int:
+        return self._registry.epoch
+
+    def register(
+        self,
+        fn: Callable[..., object],
+        name: str | None,
+        version: int | None,
+        description: str | None,
+    ) -> Registered:
+        """See `Mesh.register`."""
+        wanted, kept = entry_of(fn, name, version, description)
+        name = wanted.name
+        self._check()
+        self._code.put(wanted.content, kept)
+        for _ in range(RACES):
+            newest = self._newest(name)
+            if version is None and newest is not None:
+                if is_same(newest, wanted):
+                    return newest
+                wanted = msgspec.structs.replace(wanted, version=newest.version + 1)
+            if self._functions.create(wanted.key, registered.encode(wanted)):
+                self._take_in(wanted)
+                if not wanted.stable:
+                    _warn(wanted)
+                return wanted
+            found = self._look(name, wanted.version)
+            if found is not None and is_same(found, wanted):
+                return found
+            if found is not None and version is not None:
+                raise self._taken(found, wanted)
+        raise ConnectError(f"{name!r} is being registered by others all the time: try again")
+
+    def _newest(self, name: str) -> Registered | None:
+        return self._ask(lambda: self._registry.newest(name))
+
+    def _take_in(self, entry: Registered) -> None:
+        self._ask(lambda: self._registry.put(entry))
+
+    def _taken(self, found: Registered, wanted: Registered) -> VersionTakenError:
+        newest = self._newest(found.name) or found
+        what = "other code" if found.digest != wanted.digest else "the same code, other options"
+        return VersionTakenError(
+            f"{found} is registered with {what} (by {found.owner}, {found.created}): register "
+            f"this as version={newest.version + 1}, or leave the version out",
+            name=found.name,
+            version=found.version,
+            next_version=newest.version + 1,
+        )
+
+    def unregister(self, reference: str | Registered) -> Registered:
+        """See `Mesh.unregister`."""
+        name, version = registered.parse(str(reference))
+        if version is None:
+            newest = self.find(name)
+            raise ConfigError(
+                f'{name!r} has versions: say which one is to be deleted, as in "{newest}"',
+                value=name,
+            )
+        entry = self.find(str(reference))
+        key = entry.key
+
+        def drop() -> bool:
+            """Forget it here; tell whether another version has its code, too."""
+            self._registry.drop(key)
+            return any(other.content == entry.content for other in self._registry)
+
+        self._functions.delete(key)
+        if not self._ask(drop):
+            self._code.delete(entry.content)
+        return entry
+
+    def find(self, reference: str | Registered) -> Registered:
+        """Return what is registered as "describe@2", or as the newest "describe".
+
+        `UnknownFunctionError` if nothing is, or if what was registered is not what it is now.
+        """
+        name, version = registered.parse(str(reference))
+        found = self._ask(lambda: self._registry.find(name, version))
+        if found is None and version is not None:
+            # It may have been registered a moment ago, by another process.
+            found = self._look(name, version)
+        if found is None:
+            raise self._unknown(name, version)
+        if isinstance(reference, Registered) and reference.digest != found.digest:
+            raise UnknownFunctionError(
+                f"{found} has other code now than when it was looked up: look it up again with "
+                f'"{found}"',
+                name=name,
+                version=version,
+            )
+        return found
+
+    def _look(self, name: str, version: int) -> Registered | None:
+        key = subjects.function_key(name, version)
+
+        value = self._functions.get(key)
+        if value is None:
+            return None
+        found = registered.decode(key, value)
+        self._take_in(found)
+        return found
+
+    def _unknown(self, name: str, version: int | None) -> UnknownFunctionError:
+        newest, names = self._ask(
+            lambda: (self._registry.newest(name), self._registry.names()),
+        )
+        if newest is not None:
+            return UnknownFunctionError(
+                f"{name} has no version {version}: the newest is {newest}",
+                name=name,
+                version=version,
+            )
+        close = difflib.get_close_matches(name, names, NEAREST, cutoff=0.5)
+        nearest = f"; did you mean {' or '.join(close)}?" if close else ""
+        there = f"{len(names)} functions are" if names else "none is"
+        return UnknownFunctionError(
+            f"no function is registered as {name!r}{nearest} ({there} registered on this mesh: "
+            "`gossamer functions`)",
+            name=name,
+            nearest=tuple(close),
+        )
+
+    def all(self, search: str | None = None) -> list[Registered]:
+        """Return all versions of all functions in which `search` is found, whatever its case."""
+        entries = self._ask(lambda: list(self._registry))
+        if search is None:
+            return entries
+        word = search.casefold()
+        return [
+            each
+            for each in entries
+            if any(
+                word in text.casefold()
+                for text in (str(each), each.function, each.description, each.owner)
+            )
+        ]
+
+    def job(self, entry: Registered, options: Options) -> Job:
+        """Return what all its calls under these options have in common: the same for the same."""
+        job = self._jobs.get((entry, options))
+        if job is None:
+            job = self._jobs.setdefault((entry, options), job_of(self._code_of(entry), options))
+        return job
+
+    def _code_of(self, entry: Registered) -> FunctionCode:
+        code = self._codes.get(entry.content)
+        if code is not None:
+            return code
+
+        kept = self._code.get(entry.content)
+        if kept is None:
+            raise UnknownFunctionError(
+                f"the code of {entry} is not in the registry any more: register it again",
+                name=entry.name,
+                version=entry.version,
+            )
+        code = self._codes[entry.content] = code_of(entry, kept)
+        return code
+
+    def close(self) -> None:
+        """Watch the registry no more. Link thread only."""
+        self._registry.close()
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """Run `question` in the link's thread, once the registry has been read."""
+        self._check()
+        if not self._settled.wait(ANSWER_S):
+            raise ConnectError(
+                f"the mesh's server has not said in {ANSWER_S:g} s which functions are registered: "
+                "is it there?"
+            )
+        registry = self._registry
+
+        def start(done: Callable[[T | MeshError], None]) -> None:
+            def answer() -> None:
+                trouble = None if registry.read else registry.trouble
+                done(question() if trouble is None else trouble)
+
+            self._link.post(answer)
+
+        return outcome(start)
+
+
+def _warn(entry: Registered) -> None:
+    warnings.warn(
+        f"{entry} is registered, but the digest of its code is none of what it means "
+        f"({entry.reason}): registered anew it is another function, and no agent can allow it by a "
+        "list",
+        stacklevel=4,
+    )
