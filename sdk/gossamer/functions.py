@@ -9,7 +9,7 @@ from typing import Final, ParamSpec, TypeVar, Unpack
 
 from gossamer.options import DEFAULT, NAMES, Given, Options, override
 from gossamer.work import Job
-from gossamer_mesh.code.function import FunctionCode, describe
+from gossamer_mesh.code.function import FunctionCode, describe, describe_bound
 from gossamer_placement.model import Demand
 
 P = ParamSpec("P")
@@ -23,6 +23,9 @@ NO_FUNCTION: Final = FunctionCode(digest=b"", name="a call", code=b"", python=""
 
 _options: weakref.WeakKeyDictionary[Callable[..., object], Options] = weakref.WeakKeyDictionary()
 _jobs: weakref.WeakKeyDictionary[Callable[..., object], dict[Options, Job]] = (
+    weakref.WeakKeyDictionary()
+)
+_bound_jobs: weakref.WeakKeyDictionary[Callable[..., object], dict[Options, Job]] = (
     weakref.WeakKeyDictionary()
 )
 _own_names: weakref.WeakKeyDictionary[Callable[..., object], frozenset[str]] = (
@@ -84,24 +87,28 @@ def own_names(fn: Callable[..., object]) -> frozenset[str]:
     return names
 
 
-def job_for(fn: Callable[..., object], options: Options) -> Job:
-    """Return what all calls of `fn` with these options have in common, remembered per function."""
+def job_for(fn: Callable[..., object], options: Options, *, bound: bool = False) -> Job:
+    """Return what all calls of `fn` with these options have in common, remembered per function.
+
+    `bound`: those whose arguments bring code, and so can be run by this version of Python alone.
+    """
+    remembered, make = (_bound_jobs, describe_bound) if bound else (_jobs, describe)
     try:
-        jobs = _jobs.get(fn)
+        jobs = remembered.get(fn)
     except TypeError:
-        return job_of(describe(fn), options)
+        return job_of(make(fn), options)
     if jobs is None:
         jobs = {}
         try:
-            _jobs[fn] = jobs
+            remembered[fn] = jobs
         except TypeError:
-            return job_of(describe(fn), options)
+            return job_of(make(fn), options)
     job = jobs.get(options)
     if job is None:
         if len(jobs) >= JOBS_KEPT:
             # All at once: another thread may be looking on.
             jobs.clear()
-        job = jobs[options] = job_of(describe(fn), options)
+        job = jobs[options] = job_of(make(fn), options)
     return job
 
 
@@ -135,6 +142,7 @@ def job_of(code: FunctionCode, options: Options) -> Job:
         wait_s=options.wait_s,
         idempotent=options.may_run_twice,
         hedge=options.hedge,
+        bound=code.bound,
     )
 
 

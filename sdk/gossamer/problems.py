@@ -46,13 +46,17 @@ def no_agent(job: Job, fleet: Fleet, trouble: str = "", *, waited_s: float = 0.0
         )
     pythons = sorted({candidate.document.python for candidate in fleet})
     if demand.python and demand.python not in pythons:
+        why = f" ({job.bound})" if job.bound else ""
         return VersionMismatchError(
-            f"{job.name} is code of Python {demand.python}; the agents run "
-            f"{', '.join(pythons)}: start an agent with Python {demand.python}, or run "
-            "this client with theirs",
+            f"{job.name} can only be run by Python {demand.python}, because it is sent as a "
+            f"pickle{why}; the agents run {', '.join(pythons)}: make it self-contained "
+            "(`gossamer explain-function` says what is in the way), send your own modules with "
+            f"gossamer.include(), start an agent with Python {demand.python}, or run this client "
+            "with theirs",
             function=job.name,
             needed=demand.python,
             found=tuple(pythons),
+            reason=job.bound,
         )
     counts = dict(fleet.feasible(demand).ruled_out)
     reasons = ruled_out(counts)

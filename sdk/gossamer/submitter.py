@@ -19,15 +19,17 @@ from typing import (
     overload,
 )
 
+import msgspec
+
 from gossamer.functions import NO_FUNCTION, job_for, job_of, options_of, own_names
 from gossamer.options import DEFAULT, NAMES, Given, GivenToMap, override
 from gossamer.registration import options_in
 from gossamer.task import Task, wait_for_callbacks
 from gossamer.work import CALL_BYTES, Job
 from gossamer_mesh import wire
-from gossamer_mesh.code.function import name_of
+from gossamer_mesh.code.function import BROUGHT, PYTHON, name_of
 from gossamer_mesh.errors import PayloadTooLargeError
-from gossamer_mesh.payload import Payload, dump_arguments, dump_chunk
+from gossamer_mesh.payload import CodePayload, Payload, dump_arguments, dump_chunk
 from gossamer_mesh.registered import Registered
 from gossamer_mesh.units import show_bytes
 
@@ -67,6 +69,7 @@ class Submitter:
         self._jobs: weakref.WeakKeyDictionary[Callable[..., object], Job]
         self._jobs = weakref.WeakKeyDictionary()
         self._named: dict[str | Registered, Job] = {}
+        self._bound: dict[Job, Job] = {}
         self._epoch = -1
         self._given: dict[frozenset[tuple[str, object]], Submitter] = {}
         # Checked now, so that a wrong option is told where it was written.
@@ -226,6 +229,8 @@ class Submitter:
         """As `submit`, with the arguments in their containers."""
         job = self._job(fn)
         payload = dump_arguments(args, dict(kwargs), what=job.name)
+        if type(payload) is CodePayload and not job.demand.python:
+            job = self._bound_job(fn, job)
         return self._start(job, payload, 0)
 
     def explain_call(
@@ -234,6 +239,8 @@ class Submitter:
         """As `explain`, with the arguments in their containers."""
         job = self._job(fn)
         payload = dump_arguments(args, dict(kwargs), what=job.name)
+        if type(payload) is CodePayload and not job.demand.python:
+            job = self._bound_job(fn, job)
         size = CALL_BYTES + len(payload.data) + sum(map(len, payload.buffers))
         return self._client.explain(job, size)
 
@@ -247,7 +254,10 @@ class Submitter:
     def submit_chunk(self, fn: Runnable, chunk: list[tuple[Any, ...]]) -> Task[Any]:
         """Start one task that calls `fn` once per tuple of arguments."""
         job = self._job(fn)
-        return self._start(job, dump_chunk(chunk, what=job.name), len(chunk))
+        payload = dump_chunk(chunk, what=job.name)
+        if type(payload) is CodePayload and not job.demand.python:
+            job = self._bound_job(fn, job)
+        return self._start(job, payload, len(chunk))
 
     def _apart(self, fn: Runnable, kwargs: dict[str, Any]) -> tuple[Submitter, dict[str, Any]]:
         """Take the options out of the keywords of a call: who submits it, and the rest."""
@@ -304,7 +314,7 @@ class Submitter:
         epoch = names.epoch
         if epoch != self._epoch:
             # What a name meant may have changed: a new version, or none any more.
-            self._named, self._epoch = {}, epoch
+            self._named, self._bound, self._epoch = {}, {}, epoch
         job = self._named.get(fn)
         if job is None:
             entry = names.find(fn)
@@ -325,14 +335,25 @@ class Submitter:
                 self._jobs[fn] = job
         return job
 
-    def _new_job(self, fn: Callable[..., object]) -> Job:
+    def _bound_job(self, fn: Runnable, job: Job) -> Job:
+        """Return the job for arguments that only this version of Python can read."""
+        if not isinstance(fn, NAMED):
+            return self._new_job(fn, bound=True)
+        bound = self._bound.get(job)
+        if bound is None:
+            demand = msgspec.structs.replace(job.demand, python=PYTHON)
+            bound = msgspec.structs.replace(job, demand=demand, bound=BROUGHT)
+            self._bound[job] = bound
+        return bound
+
+    def _new_job(self, fn: Callable[..., object], *, bound: bool = False) -> Job:
         options = options_of(fn)
         if self._changes:
             options = override(options, **self._changes)
         module = getattr(fn, "__module__", None)
         if module:
             self._client.trust.own(module)
-        return job_for(fn, options)
+        return job_for(fn, options, bound=bound)
 
     def _start(self, job: Job, payload: Payload, items: int) -> Task[Any]:
         data, buffers = payload

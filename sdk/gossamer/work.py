@@ -22,7 +22,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A function with its demand and options: the same for all its calls.
 
     `wait_s` is how long its calls wait for an agent that can run them, where there is none.
-    `idempotent`: running a call twice does no harm; `hedge`: a late one is run twice.
+    `idempotent`: running a call twice does no harm; `hedge`: a late one is run twice. `bound`:
+    why only the Python that `demand` names can run it.
     """
 
     function: bytes
@@ -36,6 +37,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     wait_s: float = 0.0
     idempotent: bool = True
     hedge: bool = False
+    bound: str = ""
 
     def on_wire(self, *, with_code: bool) -> wire.Job:
         demand = self.demand

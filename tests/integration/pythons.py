@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
+
 
 def python_of(minor: str) -> str:
     """Return an interpreter of this version, like "3.12"; skip the test if there is none."""
@@ -25,3 +27,33 @@ def python_of(minor: str) -> str:
         if asked.stdout.strip() == minor:
             return path
     pytest.skip(f"python{minor} is missing: neither on the PATH nor among pyenv's versions")
+
+
+def environment_of(minor: str) -> str:
+    """Return the interpreter of an environment of this version with the project in it.
+
+    It is made once, and kept beside those of the benchmarks.
+    """
+    folder = ROOT / ".bench-venvs" / f"python{minor}"
+    python = folder / "bin" / "python"
+    ready = folder / ".installed"
+    if ready.exists() and ready.stat().st_mtime >= (ROOT / "pyproject.toml").stat().st_mtime:
+        return str(python)
+    base = python_of(minor)
+    for command in (
+        [base, "-m", "venv", "--clear", str(folder)],
+        [
+            python,
+            "-m",
+            "pip",
+            "-q",
+            "install",
+            "--disable-pip-version-check",
+            "-e",
+            f"{ROOT}[agent]",
+        ],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    ready.touch()
+    return str(python)

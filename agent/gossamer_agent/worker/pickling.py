@@ -18,7 +18,7 @@ import types
 import weakref
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, cast
 
-from gossamer_agent.worker import blobs
+from gossamer_agent.worker import blobs, source
 
 PROTOCOL = 5
 
@@ -51,7 +51,9 @@ class PicklingFailure(Exception):  # noqa: N818 - says what failed; the caller m
 
 
 def load_function(code: bytes) -> Callable[..., Any]:
-    """Return the function that cloudpickle made `code` of."""
+    """Return the function whose source form or pickle `code` is."""
+    if code.startswith(source.FIRST_BYTE):
+        return source.load_source(code)
     return cast("Callable[..., Any]", pickle.loads(code))  # noqa: S301 - the caller's own code
 
 

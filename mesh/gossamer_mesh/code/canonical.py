@@ -32,10 +32,13 @@ _VERSION: Final = "gossamer function 1"
 # What Python or a library notes in a class, and the class's source says as well.
 _NOTES: Final = frozenset(
     {
+        "__annotate_func__",
+        "__annotations_cache__",
         "__dict__",
         "__doc__",
         "__firstlineno__",
         "__module__",
+        "__slotnames__",
         "__static_attributes__",
         "__weakref__",
         "_abc_impl",
@@ -116,7 +119,9 @@ class _Canonical:
         return pack(type(value).__name__, self.value(value.__func__, where))
 
     def member(self, value: enum.Enum, where: str) -> str:
-        return pack("member", self.cls(type(value), where), value.name)
+        # A combination of flags has no name of its own on every version.
+        which = hex(value.value) if isinstance(value, enum.Flag) else value.name
+        return pack("member", self.cls(type(value), where), which)
 
     def logger(self, value: logging.Logger, _where: str) -> str:
         return pack("logger", value.name)

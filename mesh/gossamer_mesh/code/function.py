@@ -18,10 +18,15 @@ from typing import Final, Literal
 import msgspec
 
 from gossamer_mesh.code.canonical import DIGEST_BYTES, meaning
+from gossamer_mesh.code.document import document
+from gossamer_mesh.code.expression import NotSelfContained
 from gossamer_mesh.payload.dump import dump_function
 
 PYTHON: Final = f"{sys.version_info[0]}.{sys.version_info[1]}"
 """The minor version that this process makes code for."""
+
+BROUGHT: Final = "its arguments bring functions or classes of your own"
+"""Why a call may be bound to a version where its function is not."""
 
 Form = Literal["source", "pickle"]
 
@@ -40,6 +45,7 @@ class FunctionCode(msgspec.Struct, frozen=True):
     `stable`: the digest is that of its meaning, so that whatever has it does the same; else it is
     over `code`, and `reason` says what has no canonical form. `python`: the minor version that
     can run the code, like "3.11"; "" when any can, and else `bound` says why it is that one.
+    `classes`: the source form defines some of its own.
     """
 
     digest: bytes
@@ -51,6 +57,7 @@ class FunctionCode(msgspec.Struct, frozen=True):
     reason: str = ""
     bound: str = ""
     includes: tuple[Include, ...] = ()
+    classes: bool = False
 
     @property
     def content(self) -> bytes:
@@ -96,16 +103,46 @@ def _remember(fn: Callable[..., object], described: FunctionCode) -> FunctionCod
 
 def _described(fn: Callable[..., object]) -> FunctionCode:
     name = name_of(fn)
-    code = dump_function(fn, what=name)
     digest, reason = meaning(fn)
+    form: Form = "source"
+    bound, classes = "", False
+    try:
+        code, classes = document(fn)
+    except NotSelfContained as why:
+        form, bound = "pickle", str(why)
+        code = dump_function(fn, what=name)
     return FunctionCode(
         digest=digest or content_digest(code),
         name=name,
         code=code,
-        python=PYTHON,
+        python="" if form == "source" else PYTHON,
+        form=form,
         stable=digest is not None,
         reason=reason,
-        bound="it is sent as a pickle",
+        bound=bound,
+        classes=classes,
+    )
+
+
+def describe_bound(fn: Callable[..., object]) -> FunctionCode:
+    """Return the code of `fn` for a call whose arguments bring code of their own, by value.
+
+    That code can be run by this version of Python alone. If the source form defines classes, it
+    is not used: the function and its arguments have to speak of the same ones, and pickles do.
+    """
+    known = describe(fn)
+    if known.form == "pickle":
+        return known
+    if not known.classes:
+        return msgspec.structs.replace(known, python=PYTHON, bound=BROUGHT)
+    # Under another digest: agents have one code by each.
+    return msgspec.structs.replace(
+        known,
+        digest=content_digest(known.digest + PYTHON.encode()),
+        code=dump_function(fn, what=known.name),
+        python=PYTHON,
+        form="pickle",
+        bound=BROUGHT,
     )
 
 

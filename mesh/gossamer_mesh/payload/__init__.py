@@ -7,11 +7,18 @@ Every failure is a `PayloadError` or an `UntrustedResultError`, and of those alo
 
 from __future__ import annotations
 
-from gossamer_mesh.payload.dump import Payload, dump_arguments, dump_chunk, dump_function
+from gossamer_mesh.payload.dump import (
+    CodePayload,
+    Payload,
+    dump_arguments,
+    dump_chunk,
+    dump_function,
+)
 from gossamer_mesh.payload.load import load_chunk, load_error, load_value
 from gossamer_mesh.payload.trust import Trust
 
 __all__ = [
+    "CodePayload",
     "Payload",
     "Trust",
     "dump_arguments",

@@ -18,6 +18,8 @@ from gossamer_mesh.payload.culprit import Culprit, find_culprit
 from gossamer_mesh.wire import INLINE_BYTES
 
 _PROTOCOL: Final = 5
+_CLOUDPICKLE: Final = b"cloudpickle"
+_MAKERS: Final = (b"_make_function", b"_make_skeleton_class", b"_make_skeleton_enum")
 _SMALL: Final = frozenset({int, str, float, bool, type(None)})
 _SCALARS: Final = _SMALL | {bytes}
 _BYTES: Final = frozenset({bytes, bytearray})
@@ -41,6 +43,10 @@ class Payload(NamedTuple):
         return len(self.data) > INLINE_BYTES or (
             bool(self.buffers) and type(self.buffers[0]) is memoryview
         )
+
+
+class CodePayload(Payload):
+    """One with code in it, by value: this minor version of Python alone can read it."""
 
 
 # The constructor of a named tuple is written in Python; this is half its price.
@@ -138,9 +144,15 @@ def _dump(value: object) -> Payload:
         return False
 
     data = _cloudpickle(value, keep)
+    kind = CodePayload if _has_code(data) else Payload
     if len(data) + sum(raw.nbytes for raw in buffers) > INLINE_BYTES:
-        return Payload(data, tuple(buffers))
-    return Payload(data, tuple([raw.tobytes() for raw in buffers]))
+        return kind(data, tuple(buffers))
+    return kind(data, tuple([raw.tobytes() for raw in buffers]))
+
+
+def _has_code(data: bytes) -> bool:
+    """Tell whether a pickle makes functions or classes: by cloudpickle, which it then names."""
+    return _CLOUDPICKLE in data and any(maker in data for maker in _MAKERS)
 
 
 def _cloudpickle(value: object, keep: Callable[[pickle.PickleBuffer], bool] | None) -> bytes:

@@ -8,7 +8,13 @@ import weakref
 import pytest
 
 from gossamer_agent.worker import pickling
-from gossamer_mesh.code.function import PYTHON, describe, name_of
+from gossamer_mesh.code.function import (
+    PYTHON,
+    content_digest,
+    describe,
+    describe_bound,
+    name_of,
+)
 
 
 def double(x):
@@ -27,11 +33,47 @@ class Scale:
         return self.by * x
 
 
-def test_code_is_known_by_the_digest_of_what_travels():
-    code = describe(double)
+def test_a_self_contained_function_is_sent_as_source_that_any_version_can_run():
+    code = describe(own_helper)
     assert len(code.digest) == 16
-    assert code.name == f"{__name__}.double"
-    assert code.python == PYTHON
+    assert code.name == f"{__name__}.own_helper"
+    assert (code.form, code.python, code.stable) == ("source", "", True)
+    assert (code.bound, code.reason) == ("", "")
+
+
+def test_what_is_not_is_sent_as_a_pickle_for_this_version_and_says_why():
+    code = describe(Scale(3))
+    assert (code.form, code.python, code.stable) == ("pickle", PYTHON, True)
+    assert code.bound == f"it is, a {__name__}.Scale"
+
+
+def test_without_a_canonical_form_the_digest_is_that_of_the_bytes():
+    value = iter([1, 2])
+
+    def take():
+        return next(value)
+
+    code = describe(take)
+    assert not code.stable
+    assert code.reason == "closes over 'value', a list_iterator"
+    assert code.digest == code.content == content_digest(code.code)
+
+
+def test_with_arguments_that_bring_code_a_function_is_for_this_version_alone():
+    bound = describe_bound(own_helper)
+    assert (bound.digest, bound.code) == (describe(own_helper).digest, describe(own_helper).code)
+    assert (bound.form, bound.python) == ("source", PYTHON)
+
+
+def makes(by):
+    return Scale(by)
+
+
+def test_and_if_it_defines_classes_they_have_to_be_those_of_the_arguments():
+    bound, free = describe_bound(makes), describe(makes)
+    assert (free.form, free.classes, bound.form, bound.python) == ("source", True, "pickle", PYTHON)
+    assert bound.digest != free.digest
+    assert describe_bound(Scale(1)).form == "pickle"
 
 
 def test_a_function_is_pickled_once():

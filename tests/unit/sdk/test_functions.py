@@ -209,9 +209,19 @@ def test_a_job_carries_the_demand_of_its_function() -> None:
 
     job = job_for(f, options_of(f))
     assert (job.demand.cpus, job.demand.gpus, job.demand.labels) == (2, 1, (("site", "lab"),))
-    assert job.demand.python == PYTHON
+    assert (job.demand.python, job.bound) == ("", "")
     assert (job.retries, job.timeout_s) == (5, 3.0)
     assert job.name.endswith("f")
+
+
+def test_a_job_with_arguments_that_bring_code_is_for_this_version_and_remembered_too() -> None:
+    def f() -> None: ...
+
+    job = job_for(f, DEFAULT, bound=True)
+    assert job is job_for(f, DEFAULT, bound=True)
+    assert job is not job_for(f, DEFAULT)
+    assert job.demand.python == PYTHON
+    assert job.bound == "its arguments bring functions or classes of your own"
 
 
 def test_a_job_on_the_wire_has_the_code_only_where_it_is_wanted() -> None:
