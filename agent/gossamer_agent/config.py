@@ -14,7 +14,8 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from gossamer_agent import larder, probe, resource, setting
+from gossamer_agent import allowance, larder, probe, resource, setting
+from gossamer_agent.allowance import Allowance
 from gossamer_agent.probe import cpu
 from gossamer_agent.resource import Resource
 from gossamer_agent.setting import Setting, UnfitError
@@ -62,6 +63,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     speed: float = 0.0
     data: Mapping[str, int] = {}
     resources: tuple[Resource, ...] = ()
+    allow: Allowance | None = None
     cache_bytes: int = msgspec.field(default_factory=larder.usual_bytes)
     cache_directory: Path | None = None
     cache_share: bool = True
@@ -101,6 +103,7 @@ SETTINGS: Final = (
     Setting("work.speed", "speed", setting.number(SLOWEST, FASTEST, "beside a reference core")),
     Setting("data", "data", setting.data),
     Setting("resources", "resources", resource.read),
+    Setting("allow", "allow", allowance.read),
     # With less than one large payload of some size it would be of no use.
     Setting("cache.size", "cache_bytes", setting.size(_MiB, 2**50, "2GiB")),
     Setting("cache.directory", "cache_directory", setting.string),
@@ -154,6 +157,7 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
     speed: float | None = None,
     data: Mapping[str, int | str | bool] | None = None,
     resources: Sequence[Mapping[str, object]] | None = None,
+    allow: Sequence[str] | None = None,
     cache: int | str | None = None,
     cache_directory: Path | str | None = None,
     cache_share: bool | None = None,
@@ -184,6 +188,7 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
         "work.speed": speed,
         "data": data,
         "resources": resources,
+        "allow": allow,
         "cache.size": cache,
         "cache.directory": None if cache_directory is None else os.fspath(cache_directory),
         "cache.share": cache_share,

@@ -6,6 +6,7 @@ this side only of exceptions, in batches.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import math
@@ -16,7 +17,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,7 @@ from gossamer_agent.dispatcher import events as ev
 from gossamer_agent.dispatcher.machine import Dispatcher
 from gossamer_agent.document import Document
 from gossamer_agent.forker import Forker, ZygoteProcess
+from gossamer_agent.gate import Gate
 from gossamer_agent.handset import Handset
 from gossamer_agent.probe.survey import survey
 from gossamer_agent.tables import DAY_S
@@ -60,6 +62,9 @@ within some tens of calls, and every client of the mesh reads every revision."""
 LATE_S: Final = 1.0
 """A time table's change may be published so late: two clocks never run quite alike, and who wakes
 a moment too early must not look without end."""
+
+GATE_S: Final = 5.0
+"""How long an agent with an allow-list waits for the registry before it joins without one."""
 
 LEAVE_S: Final = 2.0
 
@@ -148,6 +153,7 @@ class _Agent:
             recycle_after=config.recycle_after,
             memory_bytes=config.memory_bytes,
             python=found.python,
+            allow=config.allow,
         )
         # Unbounded: a notice says what must be done to a process, and is said once.
         self._send, self._notices = trio.open_memory_channel[Notice](math.inf)
@@ -175,6 +181,8 @@ class _Agent:
             failed=self._spawn_failed,
         )
         self._forker.results = [place.incoming for place in places]
+        self._allowed: tuple[str, ...] | None = None
+        self._allowance_changed = trio.Event()
         self._renewing = trio.CancelScope()
         self._drain_asked = trio.Event()
         self._drained = trio.Event()
@@ -191,6 +199,7 @@ class _Agent:
                 nursery.cancel_scope.cancel()
                 await trio.lowlevel.checkpoint()
             nursery.start_soon(self._obey)
+            await self._open_gate()
             self._data.open()
             self._link.post(self._data.keep_warm)
             nursery.start_soon(self._hold_name, bus, nursery.cancel_scope)
@@ -273,7 +282,10 @@ class _Agent:
         self._link.post(lambda: self._data.beat(current.revision))
 
     async def _renew(self, bus: Bus) -> None:
-        """Publish the document again when a price, the carbon or the statistics have changed."""
+        """Publish the document again when a price, the carbon or the statistics have changed.
+
+        And at once when it has changed what may run here.
+        """
 
         def ask(answer: Callable[[bytes | MeshError | None], None]) -> None:
             self._link.post(lambda: answer(self._data.statistics()))
@@ -281,13 +293,26 @@ class _Agent:
         with self._renewing:
             while True:
                 due_s = self._document.next_change_s(_seconds_of_day())
-                await trio.sleep(min(STATISTICS_S, max(due_s, LATE_S)))
-                try:
-                    statistics = await bus.outcome(ask)
-                except LinkClosedError:
-                    return
-                if self._document.renewed(_seconds_of_day(), statistics):
+                with trio.move_on_after(min(STATISTICS_S, max(due_s, LATE_S))) as waiting:
+                    await self._allowance_changed.wait()
+                self._allowance_changed = trio.Event()
+                statistics: bytes | None = None
+                if waiting.cancelled_caught:
+                    try:
+                        statistics = await bus.outcome(ask)
+                    except LinkClosedError:
+                        return
+                if self._document.renewed(_seconds_of_day(), statistics, self._allowed):
                     await self._publish(bus)
+
+    async def _open_gate(self) -> None:
+        """With an allow-list, know what is on it before anybody is told that we are here."""
+        if self._config.allow is None:
+            return
+        Gate(self._link, self._config.allow, self._may_run)
+        with trio.move_on_after(GATE_S):
+            await self._allowance_changed.wait()
+        self._document.renewed(_seconds_of_day(), None, self._allowed)
 
     async def _leave(self, bus: Bus) -> None:
         _log.info("draining: %d workers", self._forker.living)
@@ -370,6 +395,18 @@ class _Agent:
             self._token.run_sync_soon(put)
         except trio.RunFinishedError:
             _log.debug("left already: %d notices are moot", len(notices))
+
+    def _may_run(self, code: Mapping[bytes, bytes]) -> None:
+        """From the link's thread: the registry says otherwise than before what may run here."""
+        self._data.step(ev.AllowanceChanged(code))
+        digests = tuple(sorted(digest.hex() for digest in code))
+
+        def tell() -> None:
+            self._allowed = digests
+            self._allowance_changed.set()
+
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(tell)
 
     def _status(self, status: str) -> None:
         """From the link's thread: after an outage the mesh hears of us at once."""

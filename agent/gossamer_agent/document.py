@@ -27,12 +27,19 @@ class Document:
             power=_power(config, seconds_of_day),
             data=dict(config.data),
             resources={each.name: each.count for each in config.resources},
+            allow=None if config.allow is None else config.allow.rules,
         )
 
-    def renewed(self, seconds_of_day: float, statistics: bytes | None) -> bool:
+    def renewed(
+        self,
+        seconds_of_day: float,
+        statistics: bytes | None,
+        allowed: tuple[str, ...] | None = None,
+    ) -> bool:
         """Make the next revision if anything has changed; tell whether it has.
 
-        `statistics`: what is to be published of functions, None if that has not changed.
+        `statistics`: what is to be published of functions, None if that has not changed;
+        `allowed`: the digests of those that may run, None likewise.
         """
         before = self.current
         after = msgspec.structs.replace(
@@ -40,6 +47,7 @@ class Document:
             price=_price(self._config, seconds_of_day),
             power=_power(self._config, seconds_of_day),
             statistics=before.statistics if statistics is None else statistics,
+            allowed=before.allowed if allowed is None else allowed,
         )
         if after == before:
             return False

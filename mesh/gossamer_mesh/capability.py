@@ -89,8 +89,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     `speed` is how fast one slot is beside a reference core of 1, 0 if unknown; `data` the named
     data kept here, with their sizes in bytes, 0 if unknown; `statistics` what the agent has seen
     of functions, in an encoding with a version of its own (`gossamer_placement.statistics`);
-    `resources` how many there are of each thing that one call at a time can have; `left`: this is
-    the last document of an agent that is gone, which keeps the number of its incarnation.
+    `resources` how many there are of each thing that one call at a time can have; `allow` what
+    alone it was told to run, None for anything, and `allowed` the digests, in hex, of those that
+    are registered; `left`: this is the last document of an agent that is gone, which keeps the
+    number of its incarnation.
     """
 
     agent: str
@@ -120,6 +122,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, int] = {}
     statistics: bytes = b""
     resources: dict[str, int] = {}
+    allow: tuple[str, ...] | None = None
+    allowed: tuple[str, ...] = ()
     left: bool = False
 
 

@@ -60,6 +60,8 @@ class Fleet:
         self._host = host
         self._agents: dict[str, Candidate] = {}
         self._index: dict[Demand, Feasible] = {}
+        self._found: dict[Demand, Feasible] = {}
+        self._choosy: set[str] = set()
         self._refusing: dict[str, dict[Demand, tuple[str, float]]] = {}
         self._surveyed: dict[str, int] = {}
         self._number = 0
@@ -92,6 +94,7 @@ class Fleet:
         if before is not None:
             self._strike_everywhere(before)
         self._refusing.pop(agent, None)
+        self._note_choosy(document)
         self._number += 1
         candidate = Candidate(document, state, number=self._number, now=now)
         if before is not None and before.document.incarnation == document.incarnation:
@@ -105,6 +108,9 @@ class Fleet:
 
     def remove(self, agent: str) -> None:
         candidate = self._agents.pop(agent, None)
+        if agent in self._choosy:
+            self._choosy.discard(agent)
+            self._found.clear()
         if candidate is not None:
             self._strike_everywhere(candidate)
             self._refusing.pop(agent, None)
@@ -177,6 +183,7 @@ class Fleet:
     def rule_out(self, agent: str, demand: Demand, reason: str, now: float = 0.0) -> None:
         """Take in that the agent refuses this demand, whatever its document says; see `pardon`."""
         candidate = self._agents.get(agent)
+        demand = self._asked(demand)
         if candidate is None or demand in self._refusing.get(agent, {}):
             return
         feasible = self._index.get(demand)
@@ -206,6 +213,7 @@ class Fleet:
 
     def refusals(self, demand: Demand) -> dict[str, str]:
         """Return agent → why it refuses this demand though it seemed to fit."""
+        demand = self._asked(demand)
         return {
             agent: reasons[demand][0]
             for agent, reasons in self._refusing.items()
@@ -228,12 +236,40 @@ class Fleet:
 
     def feasible(self, demand: Demand) -> Feasible:
         """Return who can run `demand`; the answer changes as agents come and go."""
+        found = self._found.get(demand)
+        if found is None:
+            found = self._indexed(self._asked(demand))
+            if len(self._found) >= DEMANDS_KEPT:
+                self._found.clear()
+            self._found[demand] = found
+        return found
+
+    def _asked(self, demand: Demand) -> Demand:
+        """Return the demand as it is indexed: without its function where no agent has a list.
+
+        So functions share an index, as long as it makes no difference which one it is.
+        """
+        if demand.function and not self._choosy:
+            return msgspec.structs.replace(demand, function=b"")
+        return demand
+
+    def _note_choosy(self, document: Capabilities) -> None:
+        before = bool(self._choosy)
+        if document.allow is None:
+            self._choosy.discard(document.agent)
+        else:
+            self._choosy.add(document.agent)
+        if bool(self._choosy) != before:
+            self._found.clear()
+
+    def _indexed(self, demand: Demand) -> Feasible:
         found = self._index.get(demand)
         if found is None:
             # One that is none must not stay behind, to be met by the next agent that comes.
             constraints(demand)
             if len(self._index) >= DEMANDS_KEPT:
                 del self._index[next(iter(self._index))]
+                self._found.clear()
             found = self._index[demand] = Feasible()
             for candidate in self._agents.values():
                 self._enter(candidate, demand, found)
@@ -243,7 +279,7 @@ class Fleet:
         self, demand: Demand, hint: Hint, request: Request, rng: random.Random
     ) -> list[tuple[Decision, int]]:
         """See `Placer.place`."""
-        feasible = self._index.get(demand) or self.feasible(demand)
+        feasible = self._found.get(demand) or self.feasible(demand)
         return self._placer.place(feasible, request, hint, self.estimates, rng)
 
     def preview(

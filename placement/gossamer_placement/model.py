@@ -36,7 +36,8 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     `python` is the minor version its code needs, `data` the name of data that must be where it
     runs, `scheduler` and `runtime` what must be reachable there, `where` an expression over the
     capability document (`gossamer_placement.where`), `resources` the units of named resources
-    that it has for itself, by name.
+    that it has for itself, by name, `function` the digest that an agent with an allow-list must
+    have on it.
     """
 
     cpus: int = 1
@@ -51,6 +52,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
     labels: tuple[tuple[str, str], ...] = ()
     where: str = ""
     resources: tuple[tuple[str, int], ...] = ()
+    function: bytes = b""
 
 
 class Hint(msgspec.Struct, frozen=True, kw_only=True):

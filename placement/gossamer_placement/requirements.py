@@ -48,6 +48,10 @@ def constraints(demand: Demand) -> tuple[Clause, ...]:
     return (*_machine(demand), *_found_there(demand), *asked)
 
 
+def _allowed(digest: str) -> Clause:
+    return Clause("allow", lambda d: d.allow is None or digest in d.allowed)
+
+
 def _machine(demand: Demand) -> Iterator[Clause]:
     agent, cpus, gpus = demand.agent, demand.cpus, demand.gpus
     size, python = demand.memory_bytes, demand.python
@@ -62,6 +66,8 @@ def _machine(demand: Demand) -> Iterator[Clause]:
         yield Clause(
             f"memory>={_shown(size)}", lambda d: d.memory_bytes <= 0 or d.memory_bytes >= size
         )
+    if demand.function:
+        yield _allowed(demand.function.hex())
     if demand.arch:
         arch = architecture(demand.arch)
         yield Clause(f"arch={demand.arch}", lambda d: architecture(d.arch) == arch)

@@ -134,6 +134,7 @@ def job_of(code: FunctionCode, options: Options) -> Job:
             labels=labels,
             where=options.where,
             resources=options.resources,
+            function=code.digest,
         ),
         hint=options.hint,
         timeout_s=options.timeout_s,

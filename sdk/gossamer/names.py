@@ -15,7 +15,7 @@ import msgspec
 
 from gossamer.asked import ANSWER_S, AskedBucket, outcome
 from gossamer.functions import job_of
-from gossamer.registration import code_of, entry_of, is_same
+from gossamer.registration import entry_of, is_same
 from gossamer_mesh import registered, subjects
 from gossamer_mesh.errors import (
     ConfigError,
@@ -24,6 +24,7 @@ from gossamer_mesh.errors import (
     UnknownFunctionError,
     VersionTakenError,
 )
+from gossamer_mesh.kept import unpack
 from gossamer_mesh.registered import Registered
 from gossamer_mesh.registry import Registry
 
@@ -203,7 +204,8 @@ class Names:
         """Return what all its calls under these options have in common: the same for the same."""
         job = self._jobs.get((entry, options))
         if job is None:
-            job = self._jobs.setdefault((entry, options), job_of(self._code_of(entry), options))
+            code = msgspec.structs.replace(self._code_of(entry), name=str(entry))
+            job = self._jobs.setdefault((entry, options), job_of(code, options))
         return job
 
     def _code_of(self, entry: Registered) -> FunctionCode:
@@ -218,7 +220,7 @@ class Names:
                 name=entry.name,
                 version=entry.version,
             )
-        code = self._codes[entry.content] = code_of(entry, kept)
+        code = self._codes[entry.content] = unpack(entry, kept)
         return code
 
     def close(self) -> None:

@@ -14,12 +14,12 @@ import msgspec
 from gossamer.functions import options_of, own_names
 from gossamer.options import Options
 from gossamer_mesh import registered
-from gossamer_mesh.code.function import FunctionCode, describe
+from gossamer_mesh.code.function import describe
 from gossamer_mesh.errors import ConfigError, PayloadTooLargeError, ProtocolError
+from gossamer_mesh.kept import pack
 from gossamer_mesh.registered import MOST_CODE_BYTES, MOST_ENTRY_BYTES, Registered
 from gossamer_mesh.units import show_bytes
 
-_code_decoder: Final = msgspec.msgpack.Decoder(FunctionCode)
 _options_decoder: Final = msgspec.msgpack.Decoder(Options)
 
 
@@ -32,7 +32,7 @@ def entry_of(
     `PayloadTooLargeError`.
     """
     code = describe(fn)
-    kept = msgspec.msgpack.encode(code)
+    kept = pack(code)
     if len(kept) > MOST_CODE_BYTES:
         raise PayloadTooLargeError(
             f"{code.name}: its code takes {show_bytes(len(kept))}, and the registry keeps at most "
@@ -67,19 +67,6 @@ def entry_of(
             limit=MOST_ENTRY_BYTES,
         )
     return entry, kept
-
-
-def code_of(entry: Registered, kept: bytes) -> FunctionCode:
-    """Return the code in `kept`, unread, if it is that of the entry; else `ProtocolError`."""
-    if registered.kept_digest(kept) != entry.content:
-        raise ProtocolError(f"the code kept for {entry} is not what was registered")
-    try:
-        code = _code_decoder.decode(kept)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ProtocolError(f"the code kept for {entry} cannot be read ({error})") from error
-    if code.digest != entry.digest:
-        raise ProtocolError(f"the code kept for {entry} is that of another function")
-    return msgspec.structs.replace(code, name=str(entry))
 
 
 def options_in(entry: Registered) -> Options:

@@ -97,6 +97,8 @@ def _row(candidate: Candidate) -> tuple[str, ...]:
         name if count == 1 else f"{name}×{count}"
         for name, count in sorted(document.resources.items())
     ]
+    if document.allow is not None:
+        has.append(f"allow-list of {len(document.allowed)}")
     has += [f"{key}={value}" for key, value in sorted(document.labels.items())]
     queue = f"{state.queued} ({show_seconds(state.queue_s)})" if state.queued else "0"
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -56,6 +56,12 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 
 class ResultTaken(msgspec.Struct, frozen=True, gc=False):
     """All that a caller had to fetch before we may go is fetched, or its lease has ended."""
+
+
+class AllowanceChanged(msgspec.Struct, frozen=True, gc=False):
+    """Only these functions may run from now on: their code, by digest."""
+
+    code: Mapping[bytes, bytes]
 
 
 class CancelAsked(msgspec.Struct, frozen=True, gc=False):
@@ -187,6 +193,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 Event = (
     RunArrived
     | CodeArrived
+    | AllowanceChanged
     | Staged
     | StageFailed
     | Stored

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from gossamer_placement.statistics import Recorder
@@ -24,23 +25,29 @@ class Functions:
 
     A digest says what code means, which cannot be told from its bytes: it is a claim of who sends
     them. So code is kept by caller and digest, and a false claim harms nobody but its author.
+    Where only what is on a list may run, `allowed` is its code by digest, and callers' is not kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Mapping[bytes, bytes] | None = None) -> None:
+        self.allowed = allowed
         self._code: dict[tuple[str, bytes], bytes] = {}
         self._code_bytes = 0
         self.mean_s: dict[bytes, float] = {}
         self.recorder = Recorder()
 
     def code(self, caller: str, function: bytes) -> bytes | None:
+        if self.allowed is not None:
+            return self.allowed.get(function)
         return self._code.get((caller, function))
 
     def has(self, caller: str, function: bytes) -> bool:
+        if self.allowed is not None:
+            return function in self.allowed
         return (caller, function) in self._code
 
     def learn(self, caller: str, function: bytes, code: bytes) -> None:
         """Keep code of a caller's; what it sent first under this digest stays."""
-        if (caller, function) in self._code:
+        if self.allowed is not None or (caller, function) in self._code:
             return
         self._code[caller, function] = code
         self._code_bytes += len(code)

@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from gossamer_agent.allowance import Allowance
 from gossamer_agent.dispatcher import events as ev
 from gossamer_agent.dispatcher.callers import LONGEST_LEASE_S, Callers
 from gossamer_agent.dispatcher.deadlines import Deadlines
@@ -53,6 +54,7 @@ class Dispatcher:
         recycle_after: int = 100_000,
         memory_bytes: int = 0,
         python: str = "",
+        allow: Allowance | None = None,
     ) -> None:
         self._incarnation = incarnation
         self._room = room
@@ -64,7 +66,9 @@ class Dispatcher:
         self._parking = Parking()
         self._staging = Staging()
         self._callers = Callers()
-        self._functions = Functions()
+        self._allow = allow
+        # Until the registry has been read, nothing is known to be on the list.
+        self._functions = Functions(None if allow is None else {})
         self._feeder = Feeder(
             self._workers, self._waiting, self._parking, self._functions, self._callers, warm=warm
         )
@@ -95,6 +99,7 @@ class Dispatcher:
             ev.CancelAsked: self._cancel_asked,
             ev.ReturnAsked: self._return_asked,
             ev.CodeArrived: self._code_arrived,
+            ev.AllowanceChanged: self._allowance_changed,
             ev.Staged: self._staged,
             ev.StageFailed: self._stage_failed,
             ev.Stored: self._running.stored,
@@ -258,8 +263,17 @@ class Dispatcher:
             return "draining", "the agent is leaving the mesh"
         if job.python and self._python and job.python != self._python:
             return "python", f"its code is of Python {job.python}, here runs {self._python}"
-        lacking = self._lacking(job)
+        lacking = self._forbids(job) or self._lacking(job)
         return ("incapable", lacking) if lacking else None
+
+    def _forbids(self, job: Job) -> str:
+        """Return why this function must not run here; "" if it may."""
+        if self._functions.allowed is None or job.function in self._functions.allowed:
+            return ""
+        return (
+            f"allow: {job.name} ({job.function.hex()}) is not registered as any of what alone may "
+            f"run there: {self._allow}"
+        )
 
     def _lacking(self, job: Job) -> str:
         slots, gpus = self._workers.slots, self._workers.gpu_count
@@ -348,6 +362,17 @@ class Dispatcher:
             note = "its caller: no code was sent"
             for item in self._parking.take(name, function):
                 self._callers.end(item, "crashed", now, effects, note=note)
+
+    def _allowance_changed(
+        self, event: ev.AllowanceChanged, _now: float, effects: list[ev.Effect]
+    ) -> None:
+        """What runs goes on; what waits and may not run any more is given back."""
+        self._functions.allowed = event.code
+        for item in list(itertools.chain(self._waiting, self._parking, self._staging)):
+            why = self._forbids(item.job)
+            if why:
+                self._drop(item)
+                self._callers.refuse(item, "incapable", why, effects)
 
     def _unpark(self, caller: str, function: bytes, now: float) -> None:
         for item in self._parking.take(caller, function):

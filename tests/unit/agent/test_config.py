@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gossamer_agent import config
+from gossamer_agent.allowance import Allowance
 from gossamer_agent.config import AgentConfig, build, load, overridden
 from gossamer_agent.resource import Resource
 from gossamer_mesh.errors import ConfigError
@@ -57,6 +58,7 @@ def test_every_key_is_read_into_si(written, tmp_path):
     path = written("""
         name = "pi-1"
         site = "lab"
+        allow = ["describe@2", "0123456789ABCDEF0123456789abcdef", "describe@2"]
         [labels]
         room = "2.14"
         [mesh]
@@ -131,6 +133,7 @@ def test_every_key_is_read_into_si(written, tmp_path):
             ),
             Resource("licence", 2),
         ),
+        allow=Allowance(("describe@2", "0123456789abcdef0123456789abcdef")),
     )
 
 
@@ -192,6 +195,10 @@ def test_every_key_is_read_into_si(written, tmp_path):
         ("[data]\na = false", "data.a", "false", "such as '120GiB'; true or 0"),
         ("[data]\na = '12G'", "data.a", "'12G'", "such as '120GiB'; true or 0"),
         ("[data]\na = -1", "data.a", "-1", "such as '120GiB'; true or 0"),
+        ("allow = 'f'", "allow", "'f'", 'such as ["describe@2", "describe"], or of digests'),
+        ("allow = [1]", "allow", "[1]", "a list of registered functions"),
+        ("allow = ['f@x']", "allow", "'f@x'", "'f@x' is none of them; allowed: a list"),
+        ("allow = ['a.b']", "allow", "'a.b'", "'a.b' is none of them"),
         ("resources = 'cam'", "resources", "'cam'", "tables [[resources]], each with a name"),
         ("resources = ['cam']", "resources.1", "'cam'", "tables [[resources]]"),
         ("[resources.cam]\ncount = 1", "resources", "{'cam': {'count': 1}}", "[[resources]]"),

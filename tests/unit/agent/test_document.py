@@ -82,3 +82,15 @@ def test_what_stays_of_an_agent_that_leaves_is_that_it_left_and_its_incarnation(
     assert last.price is None
     assert len(capability.encode(last)) < len(capability.encode(document.current))
     assert not document.current.left
+
+
+def test_what_alone_may_run_is_said_and_renewed_when_the_registry_says_otherwise():
+    document = document_of(allow=["describe@2"])
+    assert (document.current.allow, document.current.allowed) == (("describe@2",), ())
+    assert document.renewed(0.0, None, ("aa",))
+    assert (document.current.allowed, document.current.revision) == (("aa",), 2)
+    assert not document.renewed(0.0, None, ("aa",))
+    assert not document.renewed(0.0, None)
+    assert document.renewed(0.0, None, ())
+    assert document_of().current.allow is None
+    assert document_of(allow=[]).current.allow == ()

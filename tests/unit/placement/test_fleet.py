@@ -343,3 +343,46 @@ def test_another_placer_may_choose() -> None:
         fleet.put(document(name), state())
     ((decision, count),) = fleet.place(Demand(), Hint(), Request(count=5), chance())
     assert (decision.agent, count) == ("z", 5)
+
+
+# -- allow-lists ---------------------------------------------------------------------------------
+
+F, G = Demand(function=b"\xaa"), Demand(function=b"\xbb")
+
+
+def test_functions_share_an_index_as_long_as_no_agent_has_a_list() -> None:
+    fleet = fleet_of(3)
+    assert fleet.feasible(F) is fleet.feasible(G) is fleet.feasible(Demand())
+    fleet.put(document("choosy", allow=("f",), allowed=("aa",)), state())
+    assert [len(fleet.feasible(demand)) for demand in (F, G, Demand())] == [4, 3, 4]
+    assert fleet.feasible(G).ruled_out == {"allow": 1}
+    fleet.remove("choosy")
+    assert fleet.feasible(F) is fleet.feasible(G) is fleet.feasible(Demand())
+    assert len(fleet.feasible(F)) == 3
+
+
+def test_what_an_agent_allows_may_change() -> None:
+    fleet = fleet_of(1)
+    fleet.put(document("choosy", allow=("f",), allowed=()), state())
+    assert len(fleet.feasible(F)) == 1
+    fleet.put(document("choosy", revision=2, allow=("f",), allowed=("aa",)), state())
+    assert len(fleet.feasible(F)) == 2
+    fleet.put(document("choosy", revision=3), state())
+    assert len(fleet.feasible(G)) == 2
+
+
+def test_who_refuses_one_function_is_asked_for_others_where_lists_are() -> None:
+    fleet = fleet_of(1)
+    fleet.put(document("choosy", allow=("f", "g"), allowed=("aa", "bb")), state())
+    fleet.rule_out("choosy", F, "incapable: allow")
+    assert fleet.refusals(F) == {"choosy": "incapable: allow"}
+    assert (len(fleet.feasible(F)), len(fleet.feasible(G))) == (1, 2)
+    fleet.pardon(1.0)
+    assert len(fleet.feasible(F)) == 2
+
+
+def test_who_refuses_a_demand_refuses_it_for_all_functions_where_no_lists_are() -> None:
+    fleet = fleet_of(1)
+    fleet.rule_out("a0", F, "incapable: memory")
+    assert len(fleet.feasible(G)) == 0
+    assert fleet.refusals(G) == {"a0": "incapable: memory"}

@@ -48,6 +48,7 @@ AGENT = document(
             Demand(resources=(("camera-7", 1), ("licence", 3))),
             ["resources.camera-7>=1", "resources.licence>=3"],
         ),
+        (Demand(function=b"\xaa"), []),
         (Demand(gpus=1), []),
         (Demand(gpus=2), ["gpus>=2"]),
         (Demand(memory_bytes=1000), []),
@@ -113,3 +114,15 @@ def test_an_expression_that_is_none_is_told_each_time() -> None:
     for _ in range(2):
         with pytest.raises(ConfigError, match="unknown field slot"):
             lacks(Demand(where="slot > 1"), AGENT)
+
+
+@pytest.mark.parametrize(
+    ("allow", "allowed", "lacking"),
+    [(None, (), []), ((), (), ["allow"]), (("f",), ("bb",), ["allow"]), (("f",), ("aa",), [])],
+)
+def test_an_agent_with_an_allow_list_must_have_the_function_on_it(
+    allow: tuple[str, ...] | None, allowed: tuple[str, ...], lacking: list[str]
+) -> None:
+    agent = document(allow=allow, allowed=allowed)
+    assert lacks(Demand(function=b"\xaa"), agent) == lacking
+    assert lacks(Demand(), agent) == []

@@ -1,0 +1,91 @@
+"""What an agent with an allow-list may run, kept up to date from the registry, with the code.
+
+A shell in the link thread. The code that runs is the registry's and never a caller's: that a
+caller's has the digest it claims cannot be told without loading it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gossamer_agent.allowance import Allowance
+from gossamer_mesh import kept, subjects
+from gossamer_mesh.errors import MeshError, ProtocolError
+from gossamer_mesh.link import Entry, Link
+from gossamer_mesh.registered import Registered
+from gossamer_mesh.registry import Registry
+
+AGAIN_S: Final = 5.0
+"""Code that could not be fetched is asked for again after so long."""
+
+_log = logging.getLogger("gossamer.agent")
+
+
+class Gate:
+    """Made in any thread. `told` hears, in the link's, what may run: digest → code.
+
+    First when the registry has been read, or cannot be; then whenever it is not what it was. A
+    function may run once its code is here.
+    """
+
+    def __init__(
+        self, link: Link, allowance: Allowance, told: Callable[[Mapping[bytes, bytes]], None]
+    ) -> None:
+        self._link = link
+        self._allowance = allowance
+        self._told = told
+        self._open: dict[bytes, bytes] | None = None
+        self._code: dict[str, bytes] = {}
+        self._fetching: set[str] = set()
+        self._bucket = link.key_value(subjects.CODE_BUCKET)
+        self._registry = Registry(link, self._changed)
+
+    def close(self) -> None:
+        """Hear and tell no more. Link thread only."""
+        self._registry.close()
+
+    def _changed(self) -> None:
+        if not self._registry.read:
+            _log.warning("nothing may run here yet: %s", self._registry.trouble)
+            self._tell({})
+            return
+        wanted = {entry.content: entry for entry in self._allowance.of(self._registry)}
+        self._code = {content: code for content, code in self._code.items() if content in wanted}
+        for content, entry in wanted.items():
+            if content not in self._code and content not in self._fetching:
+                self._fetching.add(content)
+                self._bucket.get(content, functools.partial(self._fetched, entry))
+        self._tell_what_is_here()
+
+    def _tell_what_is_here(self) -> None:
+        entries = self._allowance.of(self._registry)
+        if self._fetching.isdisjoint(entry.content for entry in entries):
+            self._tell(
+                {
+                    each.digest: self._code[each.content]
+                    for each in entries
+                    if each.content in self._code
+                }
+            )
+
+    def _tell(self, may_run: dict[bytes, bytes]) -> None:
+        if may_run != self._open:
+            self._open = may_run
+            self._told(may_run)
+
+    def _fetched(self, entry: Registered, found: Entry | MeshError | None) -> None:
+        self._fetching.discard(entry.content)
+        if isinstance(found, MeshError):
+            _log.warning("the code of %s cannot be fetched: %s", entry, found)
+            self._link.call_later(AGAIN_S, self._changed)
+        elif found is None or found.value is None:
+            _log.warning("the code of %s is not in the registry: it cannot run here", entry)
+        else:
+            try:
+                self._code[entry.content] = kept.unpack(entry, found.value).code
+            except ProtocolError as error:
+                _log.warning("%s: it cannot run here", error)
+        self._tell_what_is_here()
