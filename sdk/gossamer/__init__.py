@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gossamer.hints import cheapest, fastest, greenest, nearest, spread
     from gossamer.inside import CurrentTask, current_task, progress
     from gossamer.mesh import Mesh, connect
+    from gossamer.ref import Ref
     from gossamer.task import Task, Timings
     from gossamer.transcript import LogLine, Progress
     from gossamer_mesh.errors import (
@@ -69,6 +70,7 @@ __all__ = [
     "PayloadTooLargeError",
     "Progress",
     "ProtocolError",
+    "Ref",
     "Registered",
     "RemoteError",
     "ServerError",
@@ -104,6 +106,7 @@ _HOMES = {
     "Mesh": "gossamer.mesh",
     "MeshExecutor": "gossamer.executor",
     "Progress": "gossamer.transcript",
+    "Ref": "gossamer.ref",
     "Registered": "gossamer_mesh.registered",
     "Task": "gossamer.task",
     "Timings": "gossamer.task",

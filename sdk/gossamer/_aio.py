@@ -20,6 +20,7 @@ from gossamer_mesh.errors import MeshError
 if TYPE_CHECKING:
     from gossamer.mesh import Mesh
     from gossamer.options import Given
+    from gossamer.ref import Ref
     from gossamer.show import AgentTable, FunctionTable
     from gossamer.submitter import Runnable, Submitter
     from gossamer.task import Task
@@ -138,6 +139,10 @@ class AsyncMesh:
     async def unregister(self, function: str | Registered) -> None:
         """As `Mesh.unregister`."""
         await _in_thread(functools.partial(self._mesh.unregister, function))
+
+    async def put(self, value: T) -> Ref[T]:
+        """As `Mesh.put`."""
+        return await _in_thread(functools.partial(self._mesh.put, value))
 
     def trust(self, *packages: str) -> None:
         """As `Mesh.trust`."""

@@ -20,7 +20,7 @@ import threading
 import weakref
 import zlib
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, cast
 
 from gossamer.effects import Collect, Effect, Ended, Leave, Running, SendControl, SendRun, Told
 from gossamer.keeper import SETTLE_S, Keeper
@@ -31,7 +31,7 @@ from gossamer_mesh.directory import Directory, DirectoryUnavailable, DocumentsRe
 from gossamer_mesh.errors import LinkClosedError, MeshError, ProtocolError
 from gossamer_mesh.link import Link, Message, Status
 from gossamer_mesh.membership import Changed, Dead, Joined, Reincarnated, Suspect
-from gossamer_mesh.payload import Payload, Trust
+from gossamer_mesh.payload import CodePayload, Payload, Trust, dump_object
 from gossamer_placement.candidate import Candidate
 from gossamer_placement.estimates import Estimates
 from gossamer_placement.fleet import Fleet
@@ -40,6 +40,7 @@ from gossamer_placement.model import Decision
 if TYPE_CHECKING:
     from gossamer.cargo import Cargo
     from gossamer.names import Names
+    from gossamer.ref import Ref, References
     from gossamer_mesh.blob import Held
 
 T = TypeVar("T")
@@ -78,6 +79,9 @@ class Client:
 
     `alone` may be set to what tells, without waiting, why no agent is there; "" if it cannot.
     """
+
+    _puts: ClassVar[bool] = False
+    """Whether this process has put anything: only then arguments are searched for references."""
 
     def __init__(
         self,
@@ -139,6 +143,25 @@ class Client:
         work.blob, work.holds = blob, (held,)
         work.size += blob.size
         return work
+
+    def put(self, value: T) -> Ref[T]:
+        """Write an object down for calls to name."""
+        from gossamer.ref import Ref, References  # noqa: PLC0415  only who puts something
+
+        refs = References(self)
+        payload = dump_object(value, refs=refs)
+        refs.bound |= type(payload) is CodePayload
+        held, blob = self.cargo.keep(payload)
+        Client._puts = True
+        return Ref(self, held, blob, type(value).__qualname__, refs)
+
+    def references(self) -> References | None:
+        """Return what finds references among arguments; None where nothing was ever put."""
+        if not self._puts:
+            return None
+        from gossamer.ref import References  # noqa: PLC0415  as above
+
+        return References(self)
 
     @property
     def cargo(self) -> Cargo:

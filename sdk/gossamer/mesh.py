@@ -7,7 +7,7 @@ import functools
 import os
 import time
 import weakref
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from gossamer import contexts
 from gossamer.client import Client, new_name
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from gossamer.embedded import Embedded
+    from gossamer.ref import Ref
     from gossamer.show import AgentTable, FunctionTable
     from gossamer_mesh.access import Access
     from gossamer_mesh.link import Link
     from gossamer_mesh.registered import Registered
+
+T = TypeVar("T")
 
 SEEN_S: Final = 2.0
 SHORTEST_LEASE_S: Final = 1.0
@@ -104,6 +107,14 @@ class Mesh(Submitter):
                 time.sleep(LOOK_S)
                 seen = self._client.agents()
         return AgentTable(seen)
+
+    def put(self, value: T) -> Ref[T]:
+        """Keep `value`, as it is now, for calls to name: it is sent once to where it is used.
+
+        Passed to `submit` or `map`, also inside other arguments, the `Ref` stands for the value.
+        `PayloadError` if it cannot be pickled, `PayloadTooLargeError` if there is no room for it.
+        """
+        return self._client.put(value)
 
     def register(
         self,

@@ -36,6 +36,7 @@ from gossamer_mesh.units import show_bytes
 if TYPE_CHECKING:
     from gossamer.client import Client
     from gossamer.executor import MeshExecutor
+    from gossamer.ref import References
     from gossamer_placement.model import Decision
 
 P = ParamSpec("P")
@@ -228,18 +229,20 @@ class Submitter:
     ) -> Task[Any]:
         """As `submit`, with the arguments in their containers."""
         job = self._job(fn)
-        payload = dump_arguments(args, dict(kwargs), what=job.name)
-        if type(payload) is CodePayload and not job.demand.python:
+        refs = self._client.references()
+        payload = dump_arguments(args, dict(kwargs), what=job.name, refs=refs)
+        if _is_bound(payload, refs) and not job.demand.python:
             job = self._bound_job(fn, job)
-        return self._start(job, payload, 0)
+        return self._start(job, payload, 0, refs)
 
     def explain_call(
         self, fn: Runnable, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Decision:
         """As `explain`, with the arguments in their containers."""
         job = self._job(fn)
-        payload = dump_arguments(args, dict(kwargs), what=job.name)
-        if type(payload) is CodePayload and not job.demand.python:
+        refs = self._client.references()
+        payload = dump_arguments(args, dict(kwargs), what=job.name, refs=refs)
+        if _is_bound(payload, refs) and not job.demand.python:
             job = self._bound_job(fn, job)
         size = CALL_BYTES + len(payload.data) + sum(map(len, payload.buffers))
         return self._client.explain(job, size)
@@ -254,10 +257,11 @@ class Submitter:
     def submit_chunk(self, fn: Runnable, chunk: list[tuple[Any, ...]]) -> Task[Any]:
         """Start one task that calls `fn` once per tuple of arguments."""
         job = self._job(fn)
-        payload = dump_chunk(chunk, what=job.name)
-        if type(payload) is CodePayload and not job.demand.python:
+        refs = self._client.references()
+        payload = dump_chunk(chunk, what=job.name, refs=refs)
+        if _is_bound(payload, refs) and not job.demand.python:
             job = self._bound_job(fn, job)
-        return self._start(job, payload, len(chunk))
+        return self._start(job, payload, len(chunk), refs)
 
     def _apart(self, fn: Runnable, kwargs: dict[str, Any]) -> tuple[Submitter, dict[str, Any]]:
         """Take the options out of the keywords of a call: who submits it, and the rest."""
@@ -355,7 +359,9 @@ class Submitter:
             self._client.trust.own(module)
         return job_for(fn, options, bound=bound)
 
-    def _start(self, job: Job, payload: Payload, items: int) -> Task[Any]:
+    def _start(
+        self, job: Job, payload: Payload, items: int, refs: References | None = None
+    ) -> Task[Any]:
         data, buffers = payload
         if len(data) > wire.INLINE_BYTES or (buffers and payload.is_large):
             work = self._client.large_work(job, payload, items)
@@ -370,6 +376,14 @@ class Submitter:
                 size=size,
                 limit=wire.MAX_MESSAGE_BYTES,
             )
+        if refs is not None and refs.found:
+            work.refs = refs.blobs
+            work.holds += refs.holds
         task: Task[Any] = Task(self._client, work)
         self._client.submit(work)
         return task
+
+
+def _is_bound(payload: Payload, refs: References | None) -> bool:
+    """Tell whether there is code in what a call carries or refers to, of one Python version."""
+    return type(payload) is CodePayload or (refs is not None and refs.bound)

@@ -124,3 +124,72 @@ def test_a_large_result_of_an_untrusted_type_is_kept_until_it_is_trusted(meshed:
 
 def message_of(size):
     return {"data": bytes(size), "message": Message()}
+
+
+# -- what is put ---------------------------------------------------------------------------------
+
+
+def summed(array, factor=1.0, more=()):
+    return float(array.sum()) * factor + sum(float(each.sum()) for each in more)
+
+
+def spoiled(array):
+    array[:] = 0.0
+    return float(array.sum())
+
+
+def held_by(ref):
+    return type(ref).__name__, sorted(ref)
+
+
+def test_what_is_put_is_sent_once_and_stands_for_the_object(meshed: Fleet) -> None:
+    with meshed.connect() as mesh:
+        array = np.ones(300_000)
+        ref = mesh.put(array)
+        assert "ndarray" in repr(ref)
+        assert ref.size > array.nbytes
+        array[:] = 5.0
+        assert (ref.get() == 1.0).all()
+        assert mesh.submit(spoiled, ref).result(30) == 0.0
+        # Each call has its own copy, also in the same worker.
+        assert mesh.submit(summed, ref, factor=2.0).result(30) == 600_000.0
+        assert mesh.submit(summed, ref, more=[ref, ref]).result(30) == 900_000.0
+        assert list(mesh.map(summed, [ref] * 4, chunksize=2, timeout=30)) == [300_000.0] * 4
+
+
+def test_a_reference_may_be_in_anything_also_in_what_is_put(meshed: Fleet) -> None:
+    with meshed.connect() as mesh:
+        small = mesh.put({"a": 1})
+        outer = mesh.put({"small": small, "b": 2})
+        assert mesh.submit(held_by, small).result(30) == ("dict", ["a"])
+        assert mesh.submit(echo, {"x": [outer]}).result(30) == {"x": [{"small": {"a": 1}, "b": 2}]}
+        assert outer.get()["small"].get() == {"a": 1}
+        big = os.urandom(MiB)
+        assert mesh.submit(echo, [big, small]).result(30) == [big, {"a": 1}]
+
+
+def test_a_reference_ends_with_its_last_user_and_says_so(meshed: Fleet) -> None:
+    before = places()
+    with meshed.connect() as mesh:
+        ref = mesh.put(bytes(MiB))
+        task = mesh.submit(size_of, ref)
+        ref.release()
+        assert task.result(30) == MiB
+        with pytest.raises(gossamer.LinkClosedError, match="released"):
+            mesh.submit(size_of, ref)
+        with pytest.raises(gossamer.LinkClosedError, match="released"):
+            ref.get()
+        other = mesh.put(bytes(MiB))
+        assert len(blobs(before)) == 1
+        del other
+        until(lambda: not blobs(before))
+        last = mesh.put(b"x")
+        with (
+            meshed.connect() as stranger,
+            pytest.raises(gossamer.ConfigError, match="another mesh"),
+        ):
+            stranger.submit(echo, last)
+        with pytest.raises(gossamer.PayloadError, match="among the arguments"):
+            mesh.submit(lambda: last)
+    with pytest.raises(gossamer.LinkClosedError, match="closed"):
+        last.get()

@@ -35,6 +35,7 @@ AHEAD_BYTES: Final = 4 * 1024 * 1024
 """So much waits in the second link at most: what is asked for meanwhile has its turn."""
 
 OPEN_AGAIN_S: Final = 1.0
+DIGEST_BYTES: Final = 32
 
 Done = Callable[[Held | MeshError], None]
 
@@ -153,6 +154,8 @@ class Depot:
         Returns what tells how many bytes of it are here.
         """
         try:
+            if blob.size <= 0 or len(blob.digest) != DIGEST_BYTES:
+                raise PayloadError(f"{blob.holder} names a payload that cannot be: it is refused")
             here = self.store.get(blob.digest, blob.holder)
             if here is None and self._share:
                 here = self.store.link(blob)
@@ -258,14 +261,17 @@ class Depot:
             return
         bulk.subscribe(subjects.all_chunks(self._name), self._chunk)
         bulk.on_status(self._status)
-        # When this is back, the server knows where to send what we ask for.
-        bulk.publish(subjects.chunks(self._name, self._name), chunk.gone(0))
+        bulk.post(self._hello)
+
+    def _hello(self) -> None:
+        """Say something to ourselves: once it is back, the server knows where we are."""
+        if self._bulk is not None and not self._ready and not self._closed:
+            self._bulk.publish(subjects.chunks(self._name, self._name), chunk.gone(0))
+            self._bulk.call_later(TICK_S, self._hello)
 
     def _status(self, status: Status) -> None:
         self._up = status == "up"
         if self._up and self._bulk is not None:
-            if not self._ready:
-                self._bulk.publish(subjects.chunks(self._name, self._name), chunk.gone(0))
             for transfer in self._transfers.values():
                 self._ask(transfer, transfer.machine.reconnected(self._bulk.now()))
 

@@ -13,8 +13,9 @@ from gossamer_mesh.payload.dump import (
     dump_arguments,
     dump_chunk,
     dump_function,
+    dump_object,
 )
-from gossamer_mesh.payload.load import load_chunk, load_error, load_value
+from gossamer_mesh.payload.load import load_chunk, load_error, load_put, load_value
 from gossamer_mesh.payload.trust import Trust
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "dump_arguments",
     "dump_chunk",
     "dump_function",
+    "dump_object",
     "load_chunk",
     "load_error",
+    "load_put",
     "load_value",
 ]

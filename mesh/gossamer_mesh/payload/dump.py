@@ -10,9 +10,9 @@ import io
 import pickle
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
-from gossamer_mesh.errors import PayloadError
+from gossamer_mesh.errors import MeshError, PayloadError
 from gossamer_mesh.payload.by_value import cloudpickle, own_code_by_value
 from gossamer_mesh.payload.culprit import Culprit, find_culprit
 from gossamer_mesh.wire import INLINE_BYTES
@@ -26,6 +26,9 @@ _BYTES: Final = frozenset({bytes, bytearray})
 
 IN_BAND_BYTES: Final = 1024
 """Smaller buffers stay in the pickle: one copy costs less than one more thing to carry."""
+
+
+Refs = Callable[[object], str | None]
 
 
 class Payload(NamedTuple):
@@ -67,8 +70,11 @@ def dump_arguments(
     *,
     what: str,
     names: Sequence[str] = (),
+    refs: Refs | None = None,
 ) -> Payload:
     """Pickle the arguments of one call of `what`; what `__main__` defines travels by value.
+
+    `refs` gives a name to what stands for something else, which is left out (a persistent id).
 
     `PayloadError` says which argument cannot be pickled and where in it the culprit is; with
     `names`, the parameters of the function, it calls positional ones by their name as well.
@@ -83,8 +89,10 @@ def dump_arguments(
     try:
         if any(_is_large(arg) for arg in chain(args, kwargs.values())):
             apart = {name: _apart(arg) for name, arg in kwargs.items()}
-            return _dump((tuple(map(_apart, args)), apart))
-        return _in_band(_dumps((args, kwargs), _PROTOCOL)) if plain else _dump((args, kwargs))
+            return _dump((tuple(map(_apart, args)), apart), refs)
+        return _in_band(_dumps((args, kwargs), _PROTOCOL)) if plain else _dump((args, kwargs), refs)
+    except MeshError:
+        raise
     # Pickling calls code of the arguments, which may raise anything.
     except Exception as error:
         raise _refused_argument(args, kwargs, what, names, error) from error
@@ -99,12 +107,32 @@ def _apart(value: object) -> object:
     return pickle.PickleBuffer(cast("bytes", value)) if _is_large(value) else value
 
 
-def dump_chunk(items: Sequence[tuple[object, ...]], *, what: str) -> Payload:
+def dump_object(value: object, *, refs: Refs | None = None) -> Payload:
+    """Pickle an object that calls will name; as `dump_arguments`."""
+    try:
+        return _dump(_apart(value), refs)
+    except MeshError:
+        raise
+    except Exception as error:
+        culprit = find_culprit(value, "the object", _can_be_pickled)
+        raise PayloadError(
+            f"it cannot be put on the mesh, because {culprit} ({_short(error)}). Put what it is "
+            "made from",
+            path=culprit.path,
+            kind=culprit.kind,
+        ) from error
+
+
+def dump_chunk(
+    items: Sequence[tuple[object, ...]], *, what: str, refs: Refs | None = None
+) -> Payload:
     """Pickle a list of argument tuples, each for one call of `what`; as `dump_arguments`."""
     if _SCALARS.issuperset(map(type, chain.from_iterable(items))):
         return _in_band(_dumps([*items], _PROTOCOL))
     try:
-        return _dump([*items])
+        return _dump([*items], refs)
+    except MeshError:
+        raise
     except Exception as error:
         for index, args in enumerate(items):
             try:
@@ -133,7 +161,7 @@ def dump_function(fn: Callable[..., object], *, what: str) -> bytes:
         ) from error
 
 
-def _dump(value: object) -> Payload:
+def _dump(value: object, refs: Refs | None = None) -> Payload:
     buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -143,7 +171,7 @@ def _dump(value: object) -> Payload:
         buffers.append(raw)
         return False
 
-    data = _cloudpickle(value, keep)
+    data = _cloudpickle(value, keep, refs)
     kind = CodePayload if _has_code(data) else Payload
     if len(data) + sum(raw.nbytes for raw in buffers) > INLINE_BYTES:
         return kind(data, tuple(buffers))
@@ -155,11 +183,33 @@ def _has_code(data: bytes) -> bool:
     return _CLOUDPICKLE in data and any(maker in data for maker in _MAKERS)
 
 
-def _cloudpickle(value: object, keep: Callable[[pickle.PickleBuffer], bool] | None) -> bytes:
+def _cloudpickle(
+    value: object,
+    keep: Callable[[pickle.PickleBuffer], bool] | None,
+    refs: Refs | None = None,
+) -> bytes:
     file = io.BytesIO()
     with own_code_by_value():
-        cloudpickle().Pickler(file, protocol=_PROTOCOL, buffer_callback=keep).dump(value)
+        pickler = _naming() if refs is not None else cloudpickle().Pickler
+        made = pickler(file, protocol=_PROTOCOL, buffer_callback=keep)
+        if refs is not None:
+            made.refs = refs
+        made.dump(value)
     return file.getvalue()
+
+
+@functools.cache
+def _naming() -> Any:
+    base: Any = cloudpickle().Pickler
+
+    class Naming(base):  # type: ignore[misc]  # cloudpickle has no types
+        """Asks `refs` about every object, which takes time: only where something was put."""
+
+        def persistent_id(self, obj: object) -> str | None:
+            name: str | None = self.refs(obj)
+            return name
+
+    return Naming
 
 
 def _can_be_pickled(value: object) -> bool:

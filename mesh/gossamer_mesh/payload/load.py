@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from gossamer_mesh.errors import MeshError, PayloadError, RemoteError, UntrustedResultError
@@ -49,6 +49,25 @@ def load_value(
 
 def _own(buffers: Buffers, *, ours: bool) -> Buffers:
     return buffers if ours else [*map(bytearray, buffers)]
+
+
+def load_put(data: bytes, buffers: Buffers, names: Mapping[str, object]) -> object:
+    """Return an object that this process itself has pickled with `dump_object`, to send it.
+
+    What was left out by a name is put back from `names`.
+    """
+    return _Own(data, buffers, names).load()
+
+
+class _Own(pickle.Unpickler):
+    """For our own bytes, so that it believes them."""
+
+    def __init__(self, data: bytes, buffers: Buffers, names: Mapping[str, object]) -> None:
+        super().__init__(io.BytesIO(data), buffers=buffers)
+        self._names = names
+
+    def persistent_load(self, pid: Any, /) -> object:
+        return self._names[pid]
 
 
 def _said(error: Exception) -> str:

@@ -31,6 +31,9 @@ class Desk:
     def work(self, job: Job, payload: bytes, buffers: tuple[bytes, ...], items: int = 0) -> Work:
         return new_work(next(self._numbers), job, payload, buffers, items, 0.0)
 
+    def references(self) -> None:
+        """Nothing was ever put."""
+
     def submit(self, work: Work) -> None:
         self.works.append(work)
 
