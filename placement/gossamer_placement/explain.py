@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -60,6 +61,35 @@ def explain(decision: Decision) -> str:
     What is shown adds up within the digits that are shown: `eta` by the formula below the table,
     where the call's data travel while it would wait. The first agent, marked, is the chosen one.
     """
+    wrapped = [
+        part
+        for line in _said(decision)
+        for part in textwrap.wrap(line, WIDTH, break_on_hyphens=False)
+    ]
+    return "\n".join([*wrapped, *_table(decision)])
+
+
+def explain_html(decision: Decision) -> str:
+    """Return the same for a notebook: the chosen agent in bold, and nothing but text in it."""
+    said = "<br>".join(map(html.escape, _said(decision)))
+    columns = _columns(decision)
+    terms = decision.considered
+    if not terms:
+        return f"<p>{said}</p>"
+    rows = [["agent", *(column.title for column in columns)]]
+    rows += [
+        [term.agent, *(column.show(column.read(term)) for column in columns)] for term in terms
+    ]
+    head, *body = [[html.escape(cell) for cell in row] for row in rows]
+    for row, term in zip(body, terms, strict=True):
+        if term.agent == decision.agent:
+            row[0] = f"<b>{row[0]}</b>"
+    lines = [f"<tr><th>{'</th><th>'.join(head)}</th></tr>"]
+    lines += [f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in body]
+    return f"<p>{said}</p><table>{''.join(lines)}</table>"
+
+
+def _said(decision: Decision) -> list[str]:
     count = decision.feasible
     can = "1 agent can run it" if count == 1 else f"{count} agents can run it"
     looked = len(decision.sampled)
@@ -74,10 +104,7 @@ def explain(decision: Decision) -> str:
         )
     if decision.burst > 1:
         lines.append(f"burst: {decision.burst} calls went there on this decision")
-    wrapped = [
-        part for line in lines for part in textwrap.wrap(line, WIDTH, break_on_hyphens=False)
-    ]
-    return "\n".join([*wrapped, *_table(decision)])
+    return lines
 
 
 def ruled_out(counts: Mapping[str, int]) -> str:
@@ -93,15 +120,20 @@ def parts(term: Term) -> str:
     return ", ".join(shown)
 
 
-def _table(decision: Decision) -> list[str]:
+def _columns(decision: Decision) -> list[_Column]:
+    """Return those in which there is something to see."""
     terms = decision.considered
-    times = [column for column in _TIMES if any(column.read(term) for term in terms)]
     others = [_ETA, _COST, _CARBON]
     if decision.objective == "spread":
         others.insert(0, _LOAD)
-    columns = [*times, *(each for each in others if any(each.read(term) for term in terms))]
+    return [each for each in (*_TIMES, *others) if any(each.read(term) for term in terms)]
+
+
+def _table(decision: Decision) -> list[str]:
+    terms, columns = decision.considered, _columns(decision)
     if not terms:
         return []
+    times = [column for column in columns if column in _TIMES]
     cells = [
         [column.title, *(column.show(column.read(term)) for term in terms)] for column in columns
     ]

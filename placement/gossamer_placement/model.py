@@ -145,6 +145,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
         return explain(self)
 
+    def _repr_html_(self) -> str:
+        from gossamer_placement.explain import explain_html  # noqa: PLC0415  it needs this module
+
+        return explain_html(self)
+
 
 class Placer(Protocol):
     """The choice among the agents that can. Pure: time comes in the request, chance as `rng`."""

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gossamer._aio import AsyncMesh, open_mesh
+    from gossamer.async_mesh import AsyncMesh, open_mesh
     from gossamer.executor import MeshExecutor
     from gossamer.functions import function
     from gossamer.hints import cheapest, fastest, greenest, nearest, spread
@@ -98,7 +98,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AsyncMesh": "gossamer._aio",
+    "AsyncMesh": "gossamer.async_mesh",
     "CurrentTask": "gossamer.inside",
     "Decision": "gossamer_placement.model",
     "Hint": "gossamer_placement.model",
@@ -117,7 +117,7 @@ _HOMES = {
     "function": "gossamer.functions",
     "greenest": "gossamer.hints",
     "nearest": "gossamer.hints",
-    "open_mesh": "gossamer._aio",
+    "open_mesh": "gossamer.async_mesh",
     "progress": "gossamer.inside",
     "spread": "gossamer.hints",
 }

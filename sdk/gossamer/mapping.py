@@ -46,57 +46,57 @@ def map_calls(  # noqa: PLR0913  the options of a map, all by name
     is not there. Closing it, or an exception, cancels what has not ended. `ahead` tasks at most
     are submitted before a result has been taken.
     """
-    if chunksize < 1:
-        raise ConfigError(f"chunksize={chunksize!r}: give a whole number, 1 or more")
-    calls = zip(*iterables, strict=False)
-    chunks: Iterator[list[tuple[Any, ...]]] = iter(
-        lambda: list(itertools.islice(calls, chunksize)), []
-    )
     deadline = None if timeout is None else time.monotonic() + timeout
-    chunked = chunksize > 1
-    if ahead is None:
-        ahead = CHUNKS_AHEAD if chunked else CALLS_AHEAD
-    submitted = _Submitted(submitter, fn, chunks, ahead, seen, chunked=chunked, ordered=ordered)
-    try:
-        submitted.fill()
-    except BaseException:
-        submitted.cancel()
-        raise
+    submitted = Submitted(
+        submitter, fn, iterables, chunksize=chunksize, ordered=ordered, ahead=ahead, seen=seen
+    )
     return _results(submitted, deadline, return_exceptions=return_exceptions, advanced=advanced)
 
 
-class _Raised:
+class Raised:
     """In the place of a value: what its element raised."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
-class _Submitted:
-    """The chunks on their way, at most so many."""
+class Submitted:
+    """The chunks on their way, at most `ahead`. `told` is called, in any thread, when one ends."""
 
     def __init__(
         self,
         submitter: Submitter,
         fn: Runnable,
-        chunks: Iterator[list[tuple[Any, ...]]],
-        ahead: int,
-        seen: Callable[[Task[Any]], None] | None,
+        iterables: Sequence[Iterable[Any]],
         *,
-        chunked: bool,
+        chunksize: int,
         ordered: bool,
+        ahead: int | None = None,
+        seen: Callable[[Task[Any]], None] | None = None,
+        told: Callable[[], None] | None = None,
     ) -> None:
+        if chunksize < 1:
+            raise ConfigError(f"chunksize={chunksize!r}: give a whole number, 1 or more")
+        calls = zip(*iterables, strict=False)
+        self._chunks: Iterator[list[tuple[Any, ...]]] = iter(
+            lambda: list(itertools.islice(calls, chunksize)), []
+        )
         self._submitter = submitter
         self._fn = fn
-        self._chunks = chunks
-        self._chunked = chunked
-        self._ahead = ahead
+        self._chunked = chunksize > 1
+        self._ahead = ahead or (CHUNKS_AHEAD if self._chunked else CALLS_AHEAD)
         self._seen = seen
+        self._told = told
         self._ordered = ordered
         self._order: collections.deque[Task[Any]] = collections.deque()
         self._open: set[Task[Any]] = set()
         # Futures to the type checker, but only our own are put in.
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        try:
+            self.fill()
+        except BaseException:
+            self.cancel()
+            raise
 
     def fill(self) -> None:
         """Submit as many more as may be ahead."""
@@ -110,48 +110,75 @@ class _Submitted:
                 self._seen(task)
             if self._ordered:
                 self._order.append(task)
+                if self._told is not None:
+                    _when_done(task, self._ended)
             else:
                 self._open.add(task)
                 # Not the task's own, which takes the way through the thread for callbacks.
-                _when_done(task, self._finished.put)
+                _when_done(task, self._finished.put if self._told is None else self._ended)
 
     def next(self, deadline: float | None) -> Task[Any] | None:
         """Return the next task that has ended; None when there are no more."""
         if self._ordered:
             if not self._order:
                 return None
-            first = self._order[0]
-            first.wait(_left(deadline))
-            self._order.popleft()
-            if len(self._order) <= self._ahead // 2:
-                self.fill()
-            return first
+            self._order[0].wait(_left(deadline))
+            return self._first()
         if not self._open:
             return None
         try:
             task: Task[Any] = self._finished.get(timeout=_left(deadline))
         except queue.Empty:
             raise TimeoutError from None
+        return self._taken(task)
+
+    @property
+    def unended(self) -> bool:
+        """Whether there are more to come."""
+        return bool(self._order or self._open)
+
+    def ready(self) -> Task[Any] | None:
+        """Return the next task if it has ended, without waiting for it."""
+        if self._ordered:
+            return self._first() if self._order[0].done() else None
+        try:
+            return self._taken(self._finished.get_nowait())
+        except queue.Empty:
+            return None
+
+    def _ended(self, task: Future[Any]) -> None:
+        if not self._ordered:
+            self._finished.put(task)
+        if self._told is not None:
+            self._told()
+
+    def _first(self) -> Task[Any]:
+        task = self._order.popleft()
+        if len(self._order) <= self._ahead // 2:
+            self.fill()
+        return task
+
+    def _taken(self, task: Task[Any]) -> Task[Any]:
         self._open.discard(task)
         if len(self._open) <= self._ahead // 2:
             self.fill()
         return task
 
     def take(self, task: Task[Any]) -> list[Any]:
-        """Return an ended task's values, `_Raised` in the place of those that are not to be had."""
+        """Return an ended task's values, `Raised` in the place of those that are not to be had."""
         if not self._chunked:
             error = task.exception(0)
-            return [task.result(0) if error is None else _Raised(error)]
+            return [task.result(0) if error is None else Raised(error)]
         if not task.succeeded:
             error = task.exception(0)
             assert error is not None
-            return [_Raised(error) for _ in range(task.items)]
+            return [Raised(error) for _ in range(task.items)]
         try:
             values, failures = task.take_chunk()
         except MeshError as unread:
-            return [_Raised(unread) for _ in range(task.items)]
+            return [Raised(unread) for _ in range(task.items)]
         for index, data in failures:
-            values[index] = _Raised(task.load_error(data))
+            values[index] = Raised(task.load_error(data))
         return values
 
     def cancel(self) -> None:
@@ -166,7 +193,7 @@ def _left(deadline: float | None) -> float | None:
 
 
 def _results(
-    submitted: _Submitted,
+    submitted: Submitted,
     deadline: float | None,
     *,
     return_exceptions: bool,
@@ -182,7 +209,7 @@ def _results(
                 advanced(len(values))
             values.reverse()
             while values:
-                if type(values[-1]) is not _Raised:
+                if type(values[-1]) is not Raised:
                     yield values.pop()
                 elif return_exceptions:
                     yield values.pop().error

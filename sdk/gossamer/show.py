@@ -6,13 +6,20 @@ import html
 import io
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gossamer_mesh.registered import Registered
 from gossamer_mesh.units import show_bytes, show_seconds
 from gossamer_placement.candidate import Candidate
 
+if TYPE_CHECKING:
+    from gossamer.task import Task
+
 T = TypeVar("T")
+
+LINES: Final = 20
+CHARACTERS: Final = 4096
+"""So much of what a task has printed is shown with it."""
 
 COLUMNS = ("agent", "site", "slots", "free", "queue", "arch", "python", "memory", "has")
 PRICE = "price/h"
@@ -130,13 +137,37 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def html_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return an HTML table, for notebooks."""
+    """Return a table for a notebook, with nothing in it but text."""
 
     def cells(tag: str, values: Iterable[str]) -> str:
         return "".join(f"<{tag}>{html.escape(value)}</{tag}>" for value in values)
 
+    head = cells("th", columns)
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{cells('th', columns)}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def html_task(task: Task[Any]) -> str:
+    """Return what a notebook shows of a task: where and how it is, and what it has printed last."""
+    timings, said = task.timings, task.progress
+    facts = {
+        "task": task.id,
+        "function": task.function,
+        "state": task.state,
+        "agent": task.agent or "",
+        "attempt": str(task.attempt),
+        "progress": f"{said.fraction:.0%} {said.note}".strip() if said is not None else "",
+        "ran": show_seconds(timings.ran_s) if timings.ran_s else "",
+        "altogether": show_seconds(timings.total_s),
+    }
+    shown = {name: fact for name, fact in facts.items() if fact}
+    parts = [html_table(tuple(shown), [tuple(shown.values())])]
+    for name, text in (("stdout", task.stdout), ("stderr", task.stderr)):
+        lines = text.splitlines()
+        if lines:
+            last = "\n".join(lines[-LINES:])[-CHARACTERS:]
+            parts.append(f"<b>{name}</b><pre>{html.escape(last)}</pre>")
+    return "".join(parts)
 
 
 def length(iterables: Sequence[Iterable[Any]]) -> int | None:

@@ -10,6 +10,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Final,
+    NoReturn,
     ParamSpec,
     TypeAlias,
     TypeVar,
@@ -75,6 +76,12 @@ class Submitter:
         self._given: dict[frozenset[tuple[str, object]], Submitter] = {}
         # Checked now, so that a wrong option is told where it was written.
         override(DEFAULT, **self._changes)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a mesh cannot be pickled, for it is this process's connection: call "
+            "gossamer.connect() in the process that needs one"
+        )
 
     def options(self, **given: Unpack[Given]) -> Submitter:
         """Return the same mesh with these options instead of what `@function` said.
@@ -196,7 +203,7 @@ class Submitter:
 
         start = functools.partial(
             map_calls,
-            self._for_map(fn, given) if given else self,
+            self.for_map(fn, given),
             fn,
             iterables,
             chunksize=chunksize,
@@ -279,7 +286,10 @@ class Submitter:
             return frozenset(self._client.names.find(fn).keywords)
         return own_names(fn)
 
-    def _for_map(self, fn: Runnable, given: GivenToMap) -> Submitter:
+    def for_map(self, fn: Runnable, given: GivenToMap) -> Submitter:
+        """Return who submits under the options that were given to a map of `fn`."""
+        if not given:
+            return self
         taken = sorted(self._own_names(fn) & given.keys())
         if taken:
             name = str(fn) if isinstance(fn, NAMED) else name_of(fn)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 import msgspec
 
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_DONE: Final = frozenset({"FINISHED", "CANCELLED", "CANCELLED_AND_NOTIFIED"})
+_CANCELLED: Final = frozenset({"CANCELLED", "CANCELLED_AND_NOTIFIED"})
+_DONE: Final = frozenset({"FINISHED"}) | _CANCELLED
 
 _NOT_READ_YET: Final = TaskError("the task failed")
 """Tells `wait(…, FIRST_EXCEPTION)` that a task failed; what it raised is read when asked for."""
 
 _callbacks: Final = threading.local()
+_making = threading.Lock()
 
 KEPT_BYTES: Final = 1024
 """A shorter result may stay beside its value: it costs less than replacing the record."""
@@ -57,7 +60,6 @@ class Task(Future[T], Owner):
     # Most futures of a burst have ended before anyone waits for them, so what waiting needs (a
     # condition, two lists) is made when it is first asked for. Under `_making` either a task is
     # seen to have ended, or it has a condition: `concurrent.futures` sees the usual attributes.
-    _making: ClassVar[threading.Lock] = threading.Lock()
     _state = "PENDING"
     _result = None
     _exception = None
@@ -77,9 +79,12 @@ class Task(Future[T], Owner):
         work.owner = self
 
     def _when_waited_for(self) -> threading.Condition:
+        # Of a parent's task its child cannot even trust the condition: it may be held by a thread
+        # that the child does not have.
+        self.check_arrives()
         waiting = self._waiting
         if waiting is None:
-            with self._making:
+            with _making:
                 waiting = self._waiting
                 if waiting is None:
                     self._waiters: list[Any] = []
@@ -96,6 +101,11 @@ class Task(Future[T], Owner):
     def id(self) -> str:
         """The task's name: unique on the mesh."""
         return f"{self._client.name}.{self._work.number}"
+
+    @property
+    def function(self) -> str:
+        """The name of the function that it calls."""
+        return self._work.job.name
 
     @property
     def agent(self) -> str | None:
@@ -158,7 +168,7 @@ class Task(Future[T], Owner):
 
         At most about 20 times a second, and only for the latest when `fn` is slower than that.
         """
-        with self._making:
+        with _making:
             self._watching = (*self._watching, fn)
         if self._progress is not None:
             self._tell_progress()
@@ -174,8 +184,8 @@ class Task(Future[T], Owner):
         `LinkClosedError` in a forked child, where nothing arrives.
         """
         lines = Lines()
-        if follow and not self.done():
-            self._client.check_not_forked()
+        if follow:
+            self.check_arrives()
         for piece in self.transcript.follow(wait=follow):
             yield from lines.take(piece)
         yield from lines.rest()
@@ -210,6 +220,15 @@ class Task(Future[T], Owner):
             return error
         return self._error
 
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Return the value, or raise, without blocking the loop: in trio and in asyncio.
+
+        Cancelled while it waits, it cancels the task, which is killed where it runs.
+        """
+        from gossamer import _aio  # noqa: PLC0415  only who has a loop needs it
+
+        return _aio.ended(self).__await__()
+
     def wait(self, timeout: float | None = None) -> None:
         """Return when the task has a result or failed.
 
@@ -217,8 +236,13 @@ class Task(Future[T], Owner):
         where the result does not arrive.
         """
         if self._state != "FINISHED":
-            self._client.check_not_forked()
+            self.check_arrives()
             super().exception(timeout)
+
+    def check_arrives(self) -> None:
+        """Raise `LinkClosedError` where its end would be waited for in vain: in a forked child."""
+        if self._state not in _DONE:
+            self._client.check_not_forked()
 
     def cancel(self) -> bool:
         """Give the task up, also while it runs; False if it has ended already.
@@ -234,6 +258,10 @@ class Task(Future[T], Owner):
                 self._end_transcript(self._transcript)
         return True
 
+    def cancelled(self) -> bool:
+        """Whether the task was cancelled."""
+        return self._state in _CANCELLED
+
     def running(self) -> bool:
         """Whether the task is known to be running at an agent."""
         return not self.done() and self._work.state is State.RUNNING
@@ -248,9 +276,20 @@ class Task(Future[T], Owner):
         else:
             super().add_done_callback(functools.partial(_call_back, self._client, fn))
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"task {self.id} cannot be pickled: its result comes to this process alone; send "
+            "that (task.result()), or connect() where the work is to be done"
+        )
+
     def __repr__(self) -> str:
         where = f" on {self._work.agent}" if self._work.agent else ""
         return f"<Task {self.id} {self._work.job.name}: {self.state}{where}>"
+
+    def _repr_html_(self) -> str:
+        from gossamer.show import html_task  # noqa: PLC0415  only to show something
+
+        return html_task(self)
 
     # -- for the client ----------------------------------------------------------------------
 
@@ -286,7 +325,7 @@ class Task(Future[T], Owner):
             return
         error = None if work.state is State.SUCCEEDED else _NOT_READ_YET
         if self._waiting is None:
-            with self._making:
+            with _making:
                 if self._waiting is None:
                     self._exception = error
                     self._state = "FINISHED"
@@ -401,6 +440,15 @@ class Task(Future[T], Owner):
             # Instead of what was too large to come back.
             return None, PayloadTooLargeError(f"{work.job.name}: {done.note}")
         return None, load_error(done.payload, trust, agent=work.agent)
+
+
+def _unlock() -> None:
+    global _making  # noqa: PLW0603  as the interpreter's own locks are made anew
+    _making = threading.Lock()
+
+
+# A thread that the child does not have may hold it.
+os.register_at_fork(after_in_child=_unlock)
 
 
 def wait_for_callbacks(client: Client) -> None:

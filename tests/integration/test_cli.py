@@ -46,6 +46,15 @@ def wait(seconds, begun=os.devnull):
 
 def where():
     return os.getpid()
+
+def speak(heard):
+    print("are you there?")
+    print("hello?", file=sys.stderr)
+    deadline = time.monotonic() + 20
+    while not os.path.exists(heard) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    print("good")
+    return os.path.exists(heard)
 """
 
 
@@ -156,6 +165,22 @@ def test_run_prints_the_result_and_what_was_printed(lab: str, work: Path):
     done = gossamer("run", "errands:add", "40", "--kw", "c=1")
     assert (done.returncode, done.stdout) == (0, "adding 40 1\n42\n")
     assert done.stderr == "carefully\n"
+
+
+def test_run_prints_what_the_function_prints_while_it_runs(lab: str, work: Path):
+    running = subprocess.Popen(
+        [COMMAND, "run", "errands:speak", str(work / "heard")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert running.stderr is not None
+    assert running.stdout.readline() == "are you there?\n"
+    assert running.stderr.readline() == "hello?\n"
+    (work / "heard").touch()
+    out, err = running.communicate(timeout=LIMIT_S)
+    assert (running.returncode, out, err) == (0, "good\nTrue\n", "")
 
 
 def test_run_reads_arguments_as_python_or_as_text(lab: str, work: Path):

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -18,6 +18,9 @@ from gossamer.cli.face import Command, Face, Failure, pass_face
 from gossamer.cli.options import context_option, pairs, placement_options
 from gossamer.options import DEFAULT, override
 from gossamer_mesh.errors import MeshError
+
+if TYPE_CHECKING:
+    from gossamer.task import Task
 
 _NUMBER: Final = re.compile(r"-(\d|\.\d|inf\b|nan\b)")
 
@@ -64,6 +67,8 @@ def run(
 ) -> None:
     """Run a function on the mesh and print its result.
 
+    What it prints is printed here while it runs; with --json, it is told in the end.
+
     The module is looked for in the current directory too. Arguments are read as Python
     literals, or else taken as text. Without a mesh, one is started for the call.
     """
@@ -75,17 +80,14 @@ def run(
         # Keywords of the function, also where they have the name of an option.
         task = mesh.options(**asked).submit_call(function, tuple(positional), named)
         try:
+            if not face.json:
+                _follow(task)
             result: object = task.result()
         except MeshError:
             raise
         except Exception as error:
             where = f" (on agent {task.agent})" if task.agent else ""
             raise Failure(f"{target} raised {type(error).__name__}: {error}{where}") from error
-        finally:
-            # What it printed is wanted above all when it failed.
-            if not face.json and task.done():
-                click.echo(task.stdout, nl=False)
-                click.echo(task.stderr, nl=False, err=True)
         data = {
             "result": result,
             "task": task.id,
@@ -95,6 +97,12 @@ def run(
             "stderr": task.stderr,
         }
     face.show(data, lambda: click.echo(str(result)))
+
+
+def _follow(task: Task[Any]) -> None:
+    """Print what the task prints, as it comes, until it ends."""
+    for piece in task.transcript.follow(wait=True):
+        click.echo(piece.shown, nl=False, err=piece.stream == "stderr")
 
 
 def load(target: str) -> Callable[..., Any]:

@@ -55,6 +55,27 @@ def test_it_is_what_a_decision_prints():
     assert str(decision) == explain(decision)
 
 
+def test_a_notebook_shows_the_same_as_a_table_with_the_chosen_in_bold():
+    assert a_decision(GPU, PI, ruled_out={"gpus>=1": 9})._repr_html_() == (
+        "<p>on gpu-1, objective fastest; 5 agents can run it, 2 looked at<br>"
+        "gpus&gt;=1 ruled out 9</p><table>"
+        "<tr><th>agent</th><th>rtt</th><th>wait</th><th>transfer</th><th>run</th><th>eta</th>"
+        "<th>cost</th></tr>"
+        "<tr><td><b>gpu-1</b></td><td>1.2ms</td><td>0</td><td>0</td><td>1.1s</td><td>1.1s</td>"
+        "<td>0.002</td></tr>"
+        "<tr><td>pi-4</td><td>20ms</td><td>3s</td><td>1.5s</td><td>2.9s</td><td>5.92s</td>"
+        "<td>0</td></tr></table>"
+    )
+
+
+def test_whatever_an_agent_calls_itself_a_notebook_shows_as_text():
+    evil = "<script>alert(1)</script>"
+    decision = a_decision(Term(evil, 1.0, run_s=1.0), ruled_out={evil: 1})
+    assert "<script" not in decision._repr_html_()
+    assert decision._repr_html_().count("&lt;script&gt;") == 3
+    assert "<script" not in Decision(agent=evil)._repr_html_()
+
+
 def test_what_is_nothing_for_all_has_no_column():
     text = explain(a_decision(Term("a", 1.0, run_s=1.0), Term("b", 2.0, run_s=2.0)))
     assert list(cells(text)[0]) == ["agent", "run", "eta"]

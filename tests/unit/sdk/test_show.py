@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
+
 import pytest
 
-from gossamer.show import CARBON, COLUMNS, PRICE, AgentTable
+from gossamer.show import CARBON, COLUMNS, LINES, PRICE, AgentTable, html_task
+from gossamer.task import Timings
+from gossamer.transcript import Progress
 from gossamer_mesh import wire
 from gossamer_mesh.capability import Power, Price
 from gossamer_placement.candidate import Candidate
@@ -55,3 +60,48 @@ def test_nobody_is_no_table():
 def test_named_resources_are_shown_with_their_number():
     (row,) = a_table({"resources": {"licence": 2, "camera-7": 1}}).rows()
     assert row[-1] == "camera-7, licence×2"
+
+
+EVIL = "<script>alert('&')</script>"
+
+
+def a_task(**fields: object) -> SimpleNamespace:
+    given = {
+        "id": "c.1",
+        "function": "f",
+        "state": "running",
+        "agent": None,
+        "attempt": 1,
+        "progress": None,
+        "timings": Timings(0.0, 0.0, 0.0, 1.5),
+        "stdout": "",
+        "stderr": "",
+        **fields,
+    }
+    return SimpleNamespace(**given)
+
+
+def test_a_task_in_a_notebook_is_what_is_known_of_it():
+    html = html_task(a_task(agent="pi", progress=Progress(0.25, "fitting")))
+    assert re.findall("<th>(.*?)</th>", html) == [
+        "task", "function", "state", "agent", "attempt", "progress", "altogether",
+    ]  # fmt: skip
+    assert re.findall("<td>(.*?)</td>", html) == [
+        "c.1", "f", "running", "pi", "1", "25% fitting", "1.5s",
+    ]  # fmt: skip
+
+
+def test_the_last_lines_that_a_task_has_printed_are_shown_with_it():
+    html = html_task(a_task(stdout="".join(f"line {n}\n" for n in range(100)), stderr="oops"))
+    first, second = re.findall("<b>(.*?)</b><pre>(.*?)</pre>", html, re.DOTALL)
+    assert first == ("stdout", "\n".join(f"line {n}" for n in range(100 - LINES, 100)))
+    assert second == ("stderr", "oops")
+    assert len(html_task(a_task(stdout="x" * 10**6))) < 10_000
+
+
+def test_nothing_that_a_task_or_an_agent_says_is_markup():
+    said = ("id", "function", "state", "agent", "stdout", "stderr")
+    html = html_task(a_task(progress=Progress(0.5, EVIL), **dict.fromkeys(said, EVIL)))
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") == len(said) + 1
+    assert "<script" not in a_table({"site": EVIL, "labels": {EVIL: EVIL}})._repr_html_()
