@@ -278,6 +278,11 @@ class Client:
         self._forked = True
 
     @property
+    def is_forked(self) -> bool:
+        """Whether this is a forked child's copy."""
+        return self._forked
+
+    @property
     def closed(self) -> bool:
         return self._closed
 

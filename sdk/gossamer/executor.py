@@ -94,8 +94,11 @@ class MeshExecutor(concurrent.futures.Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  the standard library's signature
         """Take no more; cancel what is not known to run if asked; wait for the rest if asked.
 
-        After waiting, callbacks have run too, as far as they do not call this themselves.
+        After waiting, callbacks have run too, as far as they do not call this themselves. In a
+        forked child there is nothing to wait for: the tasks are the parent's.
         """
+        if self._submitter.forked:
+            return
         with self._lock:
             self._shut = True
         tasks = list(self._tasks)

@@ -227,6 +227,11 @@ class Submitter:
 
         return MeshExecutor(self)
 
+    @property
+    def forked(self) -> bool:
+        """Whether this is a forked child of the process that opened the mesh."""
+        return self._client.is_forked
+
     def wait_for_callbacks(self) -> None:
         """Return when the callbacks of the tasks that have ended have run."""
         wait_for_callbacks(self._client)

@@ -67,7 +67,6 @@ with gossamer.connect(ACCESS) as mesh:
             "agents": mesh.agents,
             "explain": lambda: mesh.explain(nap, 0, 1),
             "pool": lambda: pool.submit(nap, 0, 1),
-            "pool's end": lambda: pool.shutdown(),
             "result": task.result,
             "result of one waited for": other.result,
             "exception": task.exception,
@@ -80,6 +79,7 @@ with gossamer.connect(ACCESS) as mesh:
         }
         print([name for name, use in uses.items() if not refused(use)])
         print(done.result(), repr(task)[:6], task.done(), task.cancelled(), task.stdout == "")
+        pool.shutdown()
         mesh.close()
 
     forked(child)
@@ -109,14 +109,14 @@ with gossamer.connect(ACCESS) as mesh:
             concurrent.futures.wait(found)
             assert [task.result(10) for task in found] == list(range(20))
 
-    for _ in range(5):
+    for _ in range(20):
         forked(child)
     stop.set()
     loading.join()
     print(mesh.submit(nap, 0, 1).result(10))
 """,
     )
-    assert finish(script(source)) == (0, "child: 0\n" * 5 + "1\n", "")
+    assert finish(script(source)) == (0, "child: 0\n" * 20 + "1\n", "")
 
 
 @pytest.mark.parametrize("leaves", ["sys.exit(0)", "os._exit(0)", "os.kill(os.getpid(), 9)"])

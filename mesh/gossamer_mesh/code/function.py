@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import sys
 import threading
 import weakref
@@ -73,7 +74,16 @@ def content_digest(data: bytes) -> bytes:
 _known: Final[weakref.WeakKeyDictionary[Callable[..., object], FunctionCode]] = (
     weakref.WeakKeyDictionary()
 )
-_learning: Final = threading.Lock()
+_learning = threading.Lock()
+
+
+def _unlock() -> None:
+    global _learning  # noqa: PLW0603  as the interpreter's own locks are made anew
+    _learning = threading.Lock()
+
+
+# A thread that the child does not have may hold it.
+os.register_at_fork(after_in_child=_unlock)
 
 
 def describe(fn: Callable[..., object]) -> FunctionCode:

@@ -8,6 +8,7 @@ the user put there stay. What is included travels as files, and is pickled by na
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import types
@@ -44,9 +45,16 @@ class _Registry:
             yield
         finally:
             with self._lock:
-                self._inside -= 1
+                self._inside = max(0, self._inside - 1)
                 if self._inside == 0:
                     self._unregister()
+
+    def forked(self) -> None:
+        """In a child, which has none of the threads that may be inside or hold the lock."""
+        self._lock = threading.Lock()
+        if self._inside:
+            self._inside = 0
+            self._unregister()
 
     def _register(self) -> None:
         registry = cloudpickle()
@@ -79,4 +87,7 @@ class _Registry:
         self._registered.clear()
 
 
-own_code_by_value: Final = _Registry().held
+_registry: Final = _Registry()
+own_code_by_value: Final = _registry.held
+
+os.register_at_fork(after_in_child=_registry.forked)
