@@ -136,6 +136,29 @@ print(mesh.submit(abs, -2).result(10), len(mesh.agents()))
     assert finish(script(source)) == (0, "1\n2 1\n", "")
 
 
+def test_what_a_child_lets_go_of_is_still_its_parents(script, shared):
+    source = program(
+        shared,
+        """
+import gc
+with gossamer.connect(ACCESS) as mesh:
+    ref, large = mesh.put(bytes(1_000_000)), mesh.submit(bytes, 2_000_000)
+    waiting = mesh.submit(nap, 0.5, bytes(3_000_000))
+    concurrent.futures.wait([large])
+
+    def child():
+        global ref, large, waiting
+        del ref, large, waiting
+        gc.collect()
+        time.sleep(0.5)
+
+    forked(child)
+    print(mesh.submit(len, ref).result(10), len(large.result(10)), len(waiting.result(10)))
+""",
+    )
+    assert finish(script(source)) == (0, "child: 0\n1000000 2000000 3000000\n", "")
+
+
 @pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
 def test_multiprocessing_works_after_connect_however_it_starts_processes(script, shared, how):
     source = program(

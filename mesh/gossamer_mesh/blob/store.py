@@ -118,6 +118,7 @@ class Store:
         self._sizes: dict[int, int] = {}
         self._bytes = 0
         self._coming = 0
+        self._owner = os.getpid()
         self._held: weakref.WeakSet[Held] = weakref.WeakSet()
         self._lock = threading.RLock()
         self._chores: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
@@ -259,6 +260,9 @@ class Store:
 
     def let_go(self, digest: bytes) -> None:
         """Undo one hold."""
+        if os.getpid() != self._owner:
+            # A forked child's copy: the files are its parent's.
+            return
         # The last reference to a `Held` may go in any thread, also inside this lock.
         with self._lock:
             entry = self._entries.get(digest)
