@@ -80,6 +80,10 @@ abuse: venv ## garbage, dead clients, broken clocks, hostile calls: each case, w
 bench: venv ## us and our peers on this machine, in one run and one table
 	$(PY) -m testbed.bench $(ARGS)
 
+.PHONY: bench-names
+bench-names: venv ## what calling a registered function by name costs, beside the call by object
+	$(PY) -m testbed.bench.by_name $(ARGS)
+
 .PHONY: bench-placement
 bench-placement: venv ## placement in a simulated mesh: the table and the plots of docs/placement
 	$(PY) -m testbed.placement $(ARGS)

@@ -36,7 +36,7 @@ def to_return(peers: Collection[Peer], fleet: Fleet, now: float) -> dict[str, li
         return found
     for peer in peers:
         candidate = peer.candidate
-        if len(peer.owed) <= candidate.slots:
+        if not _may_have_a_line(peer):
             continue
         waiting = [work for work in peer.owed.values() if _may_go(work, now)]
         # The last one waits longest, and those before it as much less as they are before it.
@@ -46,7 +46,8 @@ def to_return(peers: Collection[Peer], fleet: Fleet, now: float) -> dict[str, li
             if other is None:
                 break
             idle[other] -= work.job.demand.cpus
-            if idle[other] < work.job.demand.cpus:
+            # What it has of a named resource is taken now.
+            if idle[other] < work.job.demand.cpus or work.job.demand.resources:
                 del idle[other]
             work.asked_back_at = now
             found.setdefault(peer.agent, []).append(work.number)
@@ -58,7 +59,7 @@ def _reserve(idle: dict[str, int], peers: Collection[Peer], now: float) -> None:
     asked = sum(
         work.job.demand.cpus
         for peer in peers
-        if len(peer.owed) > peer.candidate.slots
+        if _may_have_a_line(peer)
         for work in peer.owed.values()
         if work.state in _WAITING and now - work.asked_back_at < AGAIN_S
     )
@@ -68,6 +69,11 @@ def _reserve(idle: dict[str, int], peers: Collection[Peer], now: float) -> None:
         idle[name] -= taken
         if not idle[name]:
             del idle[name]
+
+
+def _may_have_a_line(peer: Peer) -> bool:
+    """Return whether calls of ours may wait there: for slots, or for a named resource."""
+    return len(peer.owed) > peer.candidate.slots or bool(peer.candidate.claimed)
 
 
 def _is_idle(candidate: Candidate) -> bool:
@@ -102,12 +108,16 @@ def _better(
     items = work.items or 1
     size = work.size // items
     run_s = times.run_s(at.hardware, at.name, size, items)
-    ends_s = run_s * (1 + place * job.demand.cpus / at.slots)
+    needs = job.demand.resources
+    at_once = at.at_once(job.demand.cpus, needs) if needs else at.slots / job.demand.cpus
+    ends_s = run_s * (1 + place / at_once)
     feasible = fleet.feasible(job.demand)
     best: str | None = None
     for name, free in idle.items():
         other = fleet.get(name)
         if other is None or other not in feasible or free < job.demand.cpus:
+            continue
+        if needs and other.claims_s(needs, run_s):
             continue
         there_s = times.run_s(other.hardware, name, size, items) + other.rtt_s + at.rtt_s
         if there_s * GAIN + LEAST_S < ends_s:

@@ -17,6 +17,7 @@ from gossamer import (
     UnknownFunctionError,
     VersionTakenError,
 )
+from testbed.bench import by_name
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -234,3 +235,10 @@ def test_registered_code_is_never_loaded_by_who_calls_it(shared, mesh, names, sc
     mesh.submit("loaded").exception(timeout=20)
     (mark,) = tmp_path.glob("[0-9]*")
     assert int(mark.name) != os.getpid()
+
+
+def test_the_bench_of_calls_by_name_measures_pairs():
+    ratios, plain_us = by_name.measure(3, 2)
+    assert len(ratios) == 3
+    assert all(ratio > 0 for ratio in ratios)
+    assert plain_us > 0

@@ -165,6 +165,19 @@ class Dispatcher:
     def _claimed(self) -> tuple[tuple[str, int], ...]:
         return self._workers.claimed(self._waiting.for_resources())
 
+    def _wait_s(self, key: Key) -> float:
+        """Return what a call of this key would wait that comes now."""
+        queue_s = self._queue_s(key.cpus)
+        if not key.resources:
+            return queue_s
+        names = key.scarce
+        line_s = sum(
+            expected_s
+            for other, _, expected_s in self._waiting.for_resources()
+            if not names.isdisjoint(other.scarce)
+        )
+        return max(queue_s, line_s + self._workers.held_for_s(key, self._now))
+
     def _queue_s(self, cpus: int) -> float:
         """Return what a call would wait that comes now and needs no named resource."""
         workers, waiting = self._workers, self._waiting
@@ -226,7 +239,7 @@ class Dispatcher:
                 why, detail = "expired", "it arrived too late"
             elif waiting.count >= room:
                 why, detail = "full", f"{self._room} calls wait already"
-            elif call.patience_s and 0.0 < call.patience_s < self._queue_s(job.cpus):
+            elif call.patience_s and 0.0 < call.patience_s < self._wait_s(key):
                 why, detail = "busy", "others were here first"
             else:
                 item = Item(key, job, call, now, each_s * (call.items or 1))

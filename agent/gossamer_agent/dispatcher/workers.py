@@ -182,6 +182,23 @@ class Workers:
             found.append("")
         return frozenset(found)
 
+    def held_for_s(self, key: Key, now: float) -> float:
+        """Return for how long others will have what `key` lacks of named resources.
+
+        Until the first of them has ended its call; who has none gives it up at once.
+        """
+        lacking = self.lacking(key)
+        least_s = math.inf
+        for worker in self._all.values():
+            if worker.key is not None and not lacking.isdisjoint(worker.key.scarce):
+                if not worker.running:
+                    return 0.0
+                head_s = worker.running[0].expected_s
+                left_s = head_s + worker.head_since - now
+                # What is overdue is expected to take as long again as it is overdue.
+                least_s = min(least_s, left_s if left_s > 0.0 else -left_s)
+        return least_s if lacking else 0.0
+
     def claimed(self, waiting: Iterable[tuple[Key, int, float]]) -> tuple[tuple[str, int], ...]:
         """Return how many units calls ask for: those that run, and those of `for_resources`."""
         found: collections.Counter[str] = collections.Counter()

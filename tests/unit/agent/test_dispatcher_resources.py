@@ -7,7 +7,8 @@ import pytest
 from gossamer_agent.dispatcher import events as ev
 from gossamer_agent.dispatcher.feeding import SHARE_S
 from gossamer_agent.resource import Resource
-from tests.unit.agent.shop import Shop, job_of
+from gossamer_mesh import wire
+from tests.unit.agent.shop import INCARNATION, Shop, job_of
 
 CAMERA = Resource(
     "camera-7",
@@ -147,3 +148,33 @@ def test_what_the_agent_can_never_give_is_refused(needs):
     shop = a_shop(workers=1)
     shop.submit(1, job=job_of(resources=needs))
     assert shop.refusals() == {1: "incapable"}
+
+
+def patient(shop, task, patience_s, caller="bob", job=FILM):
+    call = wire.Call(task, 1, b"", patience_s=patience_s)
+    shop.step(ev.RunArrived(caller, wire.Run(INCARNATION, job, [call])))
+    return shop.refusals(caller).get(task)
+
+
+def test_who_would_rather_go_elsewhere_than_wait_for_a_resource_is_told_to():
+    shop = a_shop()
+    shop.teach("film", ran_s=10.0)
+    shop.up()
+    shop.up()
+    assert patient(shop, 1, 0.02, caller="ann") is None
+    shop.wait(1.0)
+    assert patient(shop, 2, 0.02) == "busy"
+    assert patient(shop, 3, 20.0) is None
+    assert patient(shop, 4, 0.02, job=SOLVE) is None, "another resource is free"
+    # Behind the one that waits: nine seconds more of the first, and ten of that one.
+    assert patient(shop, 5, 15.0, caller="cyd") == "busy"
+    assert patient(shop, 6, 25.0, caller="cyd") is None
+    shop.wait(15.0)
+    assert patient(shop, 7, 0.02, caller="dan") == "busy", "it is overdue, and may take as long"
+
+
+def test_what_an_idle_process_has_is_given_up_and_not_waited_for():
+    shop = a_shop(workers=2)
+    shop.submit(1, job=FILM)
+    shop.finish(1)
+    assert patient(shop, 2, 0.02) is None

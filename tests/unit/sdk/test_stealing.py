@@ -218,3 +218,54 @@ def test_a_backup_is_not_asked_back() -> None:
     desk.join("c", slots=8)
     desk.wait(1.0, answering=("a", "b", "c"))
     assert all(task < FIRST_NUMBER for task in asked_back(desk, "b"))
+
+
+# -- named resources -----------------------------------------------------------------------------
+
+CAMERA = (("camera-7", 1),)
+FILM = a_job(retries=0, demand=Demand(resources=CAMERA))
+HAS_ONE = {"resources": {"camera-7": 1}}
+
+
+@pytest.fixture
+def film() -> tuple[Desk, list[Work]]:
+    """Two calls on `a`, which has slots for both and one camera."""
+    desk = Desk()
+    desk.join(**HAS_ONE)
+    desk.teach(2.0)
+    works = desk.submit(2, job=FILM)
+    desk.hear(
+        wire.Started(works[0].number, 1),
+        wire.Accepted(works[1].number, 1),
+        free=1,
+        queued=1,
+        claimed=(("camera-7", 2),),
+    )
+    return desk, works
+
+
+def test_who_waits_for_a_resource_is_asked_back_for_one_that_is_free(
+    film: tuple[Desk, list[Work]],
+) -> None:
+    desk, works = film
+    desk.join("b", **HAS_ONE)
+    desk.wait(LEAST_S + 0.2)
+    assert asked_back(desk) == [works[1].number]
+    desk.hear(refused(works[1], "returned"), free=1, claimed=CAMERA)
+    assert desk.calls("b") == [(works[1].number, 2)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {**HAS_ONE, "claimed": CAMERA}],
+    ids=["has none", "is taken"],
+)
+def test_it_waits_where_it_is_if_the_other_has_none_that_is_free(
+    film: tuple[Desk, list[Work]], fields: dict[str, object]
+) -> None:
+    desk, _ = film
+    given = {**fields}
+    claimed = given.pop("claimed", ())
+    desk.join("b", **given, state=desk.state(claimed=claimed))
+    desk.wait(0.9)
+    assert asked_back(desk) == []
