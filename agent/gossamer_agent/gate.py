@@ -13,6 +13,7 @@ from typing import Final
 
 from gossamer_agent.allowance import Allowance
 from gossamer_mesh import kept, subjects
+from gossamer_mesh.code.function import FunctionCode
 from gossamer_mesh.errors import MeshError, ProtocolError
 from gossamer_mesh.link import Entry, Link
 from gossamer_mesh.registered import Registered
@@ -28,7 +29,7 @@ class Gate:
     """Made in any thread. `told` hears, in the link's, what may run: digest → code.
 
     First when the registry has been read, or cannot be; then whenever it is not what it was. A
-    function may run once its code is here.
+    function may run once its code is here. What its code includes comes from the registry, too.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Gate:
         self._allowance = allowance
         self._told = told
         self._open: dict[bytes, bytes] | None = None
-        self._code: dict[str, bytes] = {}
+        self._code: dict[str, FunctionCode] = {}
         self._fetching: set[str] = set()
         self._bucket = link.key_value(subjects.CODE_BUCKET)
         self._registry = Registry(link, self._changed)
@@ -63,13 +64,13 @@ class Gate:
     def _tell_what_is_here(self) -> None:
         entries = self._allowance.of(self._registry)
         if self._fetching.isdisjoint(entry.content for entry in entries):
-            self._tell(
-                {
-                    each.digest: self._code[each.content]
-                    for each in entries
-                    if each.content in self._code
-                }
-            )
+            may_run: dict[bytes, bytes] = {}
+            for each in entries:
+                code = self._code.get(each.content)
+                if code is not None:
+                    may_run[each.digest] = code.code
+                    may_run |= {include.digest: include.content for include in code.includes}
+            self._tell(may_run)
 
     def _tell(self, may_run: dict[bytes, bytes]) -> None:
         if may_run != self._open:
@@ -85,7 +86,7 @@ class Gate:
             _log.warning("the code of %s is not in the registry: it cannot run here", entry)
         else:
             try:
-                self._code[entry.content] = kept.unpack(entry, found.value).code
+                self._code[entry.content] = kept.unpack(entry, found.value)
             except ProtocolError as error:
                 _log.warning("%s: it cannot run here", error)
         self._tell_what_is_here()

@@ -68,7 +68,8 @@ class AgentState(_Wire, frozen=True, array_like=True, gc=False):
 class Job(_Wire, frozen=True, array_like=True):
     """What the calls of one `Run` have in common: code and demand.
 
-    `resources`: how many units of which named resource a call has for itself.
+    `resources`: how many units of which named resource a call has for itself. `includes`: the
+    digests of what the function may import besides; agents ask for it as they do for code.
     """
 
     function: bytes
@@ -81,6 +82,7 @@ class Job(_Wire, frozen=True, array_like=True):
     python: str = ""
     code: bytes = b""
     resources: tuple[tuple[str, int], ...] = ()
+    includes: tuple[bytes, ...] = ()
 
 
 class Blob(_Wire, frozen=True, array_like=True, gc=False):
@@ -201,7 +203,7 @@ class Refused(_Wire, frozen=True, array_like=True, tag="r", gc=False):
 
 
 class NeedCode(_Wire, frozen=True, array_like=True, tag="n", gc=False):
-    """The agent has calls of this function, and not its code."""
+    """The agent has calls of this function, and not its code; or not what it includes."""
 
     function: bytes
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gossamer.executor import MeshExecutor
     from gossamer.functions import function
     from gossamer.hints import cheapest, fastest, greenest, nearest, spread
+    from gossamer.inclusion import explain_function, include
     from gossamer.inside import CurrentTask, current_task, progress
     from gossamer.mesh import Mesh, connect
     from gossamer.ref import Ref
@@ -88,9 +89,11 @@ __all__ = [
     "cheapest",
     "connect",
     "current_task",
+    "explain_function",
     "fastest",
     "function",
     "greenest",
+    "include",
     "nearest",
     "open_mesh",
     "progress",
@@ -113,9 +116,11 @@ _HOMES = {
     "cheapest": "gossamer.hints",
     "connect": "gossamer.mesh",
     "current_task": "gossamer.inside",
+    "explain_function": "gossamer.inclusion",
     "fastest": "gossamer.hints",
     "function": "gossamer.functions",
     "greenest": "gossamer.hints",
+    "include": "gossamer.inclusion",
     "nearest": "gossamer.hints",
     "open_mesh": "gossamer.async_mesh",
     "progress": "gossamer.inside",

@@ -112,6 +112,12 @@ def job_for(fn: Callable[..., object], options: Options, *, bound: bool = False)
     return job
 
 
+def forget() -> None:
+    """Make every function's jobs anew: what is included has changed."""
+    _jobs.clear()
+    _bound_jobs.clear()
+
+
 def job_of(code: FunctionCode, options: Options) -> Job:
     """Return the job that runs `code` under `options`."""
     labels = options.labels
@@ -144,6 +150,7 @@ def job_of(code: FunctionCode, options: Options) -> Job:
         idempotent=options.may_run_twice,
         hedge=options.hedge,
         bound=code.bound,
+        includes=tuple((include.digest, include.content) for include in code.includes),
     )
 
 

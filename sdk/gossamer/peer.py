@@ -165,6 +165,9 @@ class Peer:
         for work in self.owed.values():
             if work.job.function == function:
                 return work.job.code
+            for digest, content in work.job.includes:
+                if digest == function:
+                    return content
         return b""
 
     # -- what it is told ---------------------------------------------------------------------
@@ -207,6 +210,8 @@ class Peer:
         first = job.function not in self._knows
         if first:
             self._learn(job.function)
+            for digest, _ in job.includes:
+                self._learn(digest)
         self.used = True
         calls: list[wire.Call] = []
         size = len(job.code) if first else 0

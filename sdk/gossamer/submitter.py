@@ -55,6 +55,15 @@ GIVEN_KEPT: Final = 256
 """Sets of options given with calls that are remembered."""
 
 
+_submitters: Final[weakref.WeakSet[Submitter]] = weakref.WeakSet()
+
+
+def forget() -> None:
+    """Make every function's job anew: what is included has changed."""
+    for submitter in list(_submitters):
+        submitter.forget()
+
+
 class Submitter:
     """A mesh with options changed for what is submitted through it. Cheap to make.
 
@@ -72,6 +81,7 @@ class Submitter:
         self._jobs = weakref.WeakKeyDictionary()
         self._named: dict[str | Registered, Job] = {}
         self._bound: dict[Job, Job] = {}
+        _submitters.add(self)
         self._epoch = -1
         self._given: dict[frozenset[tuple[str, object]], Submitter] = {}
         # Checked now, so that a wrong option is told where it was written.
@@ -327,6 +337,10 @@ class Submitter:
     def has_resolved(self, fn: str | Registered) -> bool:
         """Return whether submitting it would not wait."""
         return fn in self._named and self._epoch == self._client.names.epoch
+
+    def forget(self) -> None:
+        """Make every function's job anew."""
+        self._jobs.clear()
 
     def _named_job(self, fn: str | Registered) -> Job:
         names = self._client.names

@@ -23,7 +23,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     `wait_s` is how long its calls wait for an agent that can run them, where there is none.
     `idempotent`: running a call twice does no harm; `hedge`: a late one is run twice. `bound`:
-    why only the Python that `demand` names can run it.
+    why only the Python that `demand` names can run it; `includes`: (digest, content) of what it
+    may import of the user's.
     """
 
     function: bytes
@@ -38,6 +39,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     idempotent: bool = True
     hedge: bool = False
     bound: str = ""
+    includes: tuple[tuple[bytes, bytes], ...] = ()
 
     def on_wire(self, *, with_code: bool) -> wire.Job:
         demand = self.demand
@@ -52,6 +54,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             demand.python,
             self.code if with_code else b"",
             demand.resources,
+            tuple([digest for digest, _ in self.includes]) if self.includes else (),
         )
 
 

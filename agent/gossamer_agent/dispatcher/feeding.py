@@ -163,6 +163,8 @@ class Feeder:
         sent_seq = worker.sent_seq
         was_idle = not running
         data = [] if sent_seq else [frames.bind(_settings(worker))]
+        if not sent_seq and key.includes and not self._include(key, data, now, effects):
+            return
         share = -(-waiting.length(key) // max(1, self._workers.slots // key.cpus))
         most = min(BATCH_CALLS - len(running), max(1, share))
         budget_s = BATCH_S
@@ -192,7 +194,7 @@ class Feeder:
             if function not in known:
                 code = self._functions.code(key.caller, function)
                 if code is None:
-                    if self._parking.add(item, now):
+                    if self._parking.add(item, function, now):
                         effects.append(Reply(key.caller, [NeedCode(function)]))
                     continue
                 known.add(function)
@@ -213,6 +215,18 @@ class Feeder:
             self._workers.occupy(worker)
         waiting.served(key, now)
         effects.append(ToWorker(worker.number, b"".join(data)))
+
+    def _include(self, key: Key, data: list[bytes], now: float, effects: list[Effect]) -> bool:
+        """Let the worker have what its key includes; False when some of it had to go."""
+        for digest in key.includes:
+            content = self._functions.code(key.caller, digest)
+            if content is None:
+                while self._waiting.peek(key) is not None:
+                    if self._parking.add(self._waiting.pop(key), digest, now):
+                        effects.append(Reply(key.caller, [NeedCode(digest)]))
+                return False
+            data.append(frames.include(digest, content))
+        return True
 
 
 def _is_held_for(unserved_s: float) -> bool:

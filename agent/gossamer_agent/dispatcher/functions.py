@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from gossamer_mesh.wire import Job
 from gossamer_placement.statistics import Recorder
 
 CODE_BYTES: Final = 64 * 1024 * 1024
@@ -44,6 +45,15 @@ class Functions:
         if self.allowed is not None:
             return function in self.allowed
         return (caller, function) in self._code
+
+    def lacking(self, caller: str, job: Job) -> bytes | None:
+        """Return the digest of what is not here of a job's code and includes; None: all is."""
+        if not self.has(caller, job.function):
+            return job.function
+        for digest in job.includes:
+            if not self.has(caller, digest):
+                return digest
+        return None
 
     def learn(self, caller: str, function: bytes, code: bytes) -> None:
         """Keep code of a caller's; what it sent first under this digest stays."""

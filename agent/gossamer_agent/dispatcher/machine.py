@@ -219,11 +219,11 @@ class Dispatcher:
         refusal = self._refusal(run.incarnation, job)
         if job.code and refusal is None:
             self._functions.learn(name, function, job.code)
-            self._unpark(name, function, now)
+            self._unpark(name, function, now, effects)
         memory_bytes = job.memory_bytes or self._memory_bytes
-        key = Key(name, job.cpus, job.gpus, memory_bytes, job.resources)
+        key = Key(name, job.cpus, job.gpus, memory_bytes, job.resources, job.includes)
         each_s = self._functions.mean_s.get(function, UNKNOWN_S)
-        has_code = self._functions.has(name, function)
+        has_code = self._functions.lacking(name, job) is None
         waiting, live, ended, refused = self._waiting, caller.live, caller.ended, caller.refused
         room = self._room - self._parking.count - len(self._staging)
         records: list[Record] = []
@@ -263,11 +263,7 @@ class Dispatcher:
         if wanted is not None:
             effects += [ev.Fetch(item.key.caller, blob) for blob in wanted]
         else:
-            self._park(item, now, effects)
-
-    def _park(self, item: Item, now: float, effects: list[ev.Effect]) -> None:
-        if self._parking.add(item, now):
-            effects.append(ev.Reply(item.key.caller, [NeedCode(item.job.function)]))
+            self._queue(item, now, effects)
 
     def _refusal(self, incarnation: int, job: Job) -> tuple[Refusal, str] | None:
         if incarnation != self._incarnation:
@@ -281,7 +277,8 @@ class Dispatcher:
 
     def _forbids(self, job: Job) -> str:
         """Return why this function must not run here; "" if it may."""
-        if self._functions.allowed is None or job.function in self._functions.allowed:
+        allowed = self._functions.allowed
+        if allowed is None or (job.function in allowed and allowed.keys() >= set(job.includes)):
             return ""
         return (
             f"allow: {job.name} ({job.function.hex()}) is not registered as any of what alone may "
@@ -296,8 +293,9 @@ class Dispatcher:
             return f"gpus={job.gpus}; it can give 0 to {gpus}"
         if job.memory_bytes < 0:
             return f"memory_bytes={job.memory_bytes}; it must not be negative"
-        if len(job.function) != frames.DIGEST_BYTES:
-            return f"a digest of {len(job.function)} bytes is none of a function"
+        for digest in (job.function, *job.includes):
+            if len(digest) != frames.DIGEST_BYTES:
+                return f"a digest of {len(digest)} bytes is none of a function"
         return self._workers.stock.never(job.resources)
 
     def _caller_heard(self, event: ev.CallerHeard, now: float, _: list[ev.Effect]) -> None:
@@ -370,7 +368,7 @@ class Dispatcher:
         if event.code:
             self._functions.learn(name, function, event.code)
         if self._functions.has(name, function):
-            self._unpark(name, function, now)
+            self._unpark(name, function, now, effects)
         else:
             note = "its caller: no code was sent"
             for item in self._parking.take(name, function):
@@ -387,18 +385,23 @@ class Dispatcher:
                 self._drop(item)
                 self._callers.refuse(item, "incapable", why, effects)
 
-    def _unpark(self, caller: str, function: bytes, now: float) -> None:
-        for item in self._parking.take(caller, function):
+    def _unpark(self, caller: str, digest: bytes, now: float, effects: list[ev.Effect]) -> None:
+        for item in self._parking.take(caller, digest):
+            self._queue(item, now, effects)
+
+    def _queue(self, item: Item, now: float, effects: list[ev.Effect]) -> None:
+        """Let an item wait for a worker, unless there is something else that it lacks."""
+        wants = self._functions.lacking(item.key.caller, item.job)
+        if wants is None:
             self._waiting.push(item, now)
+        elif self._parking.add(item, wants, now):
+            effects.append(ev.Reply(item.key.caller, [NeedCode(wants)]))
 
     # -- large payloads ----------------------------------------------------------------------
 
     def _staged(self, event: ev.Staged, now: float, effects: list[ev.Effect]) -> None:
         for item in self._staging.arrived(event.caller, event.digest, event.path):
-            if self._functions.has(event.caller, item.job.function):
-                self._waiting.push(item, now)
-            else:
-                self._park(item, now, effects)
+            self._queue(item, now, effects)
 
     def _stage_failed(self, event: ev.StageFailed, _now: float, effects: list[ev.Effect]) -> None:
         for item in self._staging.failed(event.caller, event.digest):

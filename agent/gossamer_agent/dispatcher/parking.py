@@ -1,4 +1,4 @@
-"""The calls that cannot be run yet because the code of their function is not here."""
+"""The calls that cannot be run yet because their code, or what it includes, is not here."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ class _Lot:
 
 
 class Parking:
-    """Items by (caller, function): each caller is asked for its code, and by nobody else's."""
+    """Items by (caller, digest that they want): each caller is asked for its own code."""
 
     def __init__(self) -> None:
         self._lots: dict[tuple[str, bytes], _Lot] = {}
         self.count = 0
 
-    def add(self, item: Item, now: float) -> bool:
-        """Park an item; return whether its caller is to be asked for the code now."""
-        lot = self._lots.get((item.key.caller, item.job.function))
+    def add(self, item: Item, wants: bytes, now: float) -> bool:
+        """Park an item; return whether its caller is to be asked for what it wants now."""
+        item.wants = wants
+        lot = self._lots.get((item.key.caller, item.wants))
         first = lot is None
         if lot is None:
-            lot = self._lots[item.key.caller, item.job.function] = _Lot(now)
+            lot = self._lots[item.key.caller, item.wants] = _Lot(now)
         lot.items[item] = None
         self.count += 1
         return first
@@ -46,7 +47,7 @@ class Parking:
 
     def discard(self, item: Item) -> bool:
         """Take one item out; False when it was not parked."""
-        where = item.key.caller, item.job.function
+        where = item.key.caller, item.wants
         lot = self._lots.get(where)
         if lot is None or item not in lot.items:
             return False

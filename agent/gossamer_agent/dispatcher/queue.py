@@ -17,13 +17,18 @@ SWEEP_AT: Final = 64
 
 
 class Key(NamedTuple):
-    """A worker serves one of these at a time: one caller, one demand class."""
+    """A worker serves one of these at a time: one caller, one demand class, one environment.
+
+    `includes`: what can be imported in it of the caller's, by digests. Two versions of a package
+    cannot be in one process.
+    """
 
     caller: str
     cpus: int
     gpus: int
     memory_bytes: int
     resources: tuple[tuple[str, int], ...] = ()
+    includes: tuple[bytes, ...] = ()
 
     @property
     def scarce(self) -> frozenset[str]:
@@ -34,7 +39,8 @@ class Key(NamedTuple):
 class Item:
     """One attempt here, from its arrival to its end. `seq` is 0 while no worker has it.
 
-    `files` is where a call whose payload is large, or refers to such, finds it.
+    `files` is where a call whose payload is large, or refers to such, finds it. `wants`: of its
+    code and what that includes, what is waited for.
     """
 
     __slots__ = (
@@ -53,6 +59,7 @@ class Item:
         "started",
         "stream",
         "task",
+        "wants",
     )
 
     def __init__(self, key: Key, job: Job, call: Call, arrived: float, expected_s: float) -> None:
@@ -69,6 +76,7 @@ class Item:
         self.returns = 0
         self.started = False
         self.stream: Stream | None = None
+        self.wants = job.function
         self.cancelled = False
         self.ended = False
 

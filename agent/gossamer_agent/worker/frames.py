@@ -14,6 +14,7 @@ CALL = 1
 FUNCTION = 2
 BIND = 3
 CALL_FILES = 4
+INCLUDE = 5
 RESULT = 11
 READY = 12
 
@@ -83,6 +84,13 @@ class FunctionFrame(NamedTuple):
     code: bytes
 
 
+class IncludeFrame(NamedTuple):
+    """A zip of modules that functions may import, by its digest."""
+
+    digest: bytes
+    content: bytes
+
+
 class BindFrame(NamedTuple):
     """JSON: what this worker is for from now on (limits, environment)."""
 
@@ -106,7 +114,7 @@ class ReadyFrame(NamedTuple):
     """The worker is up."""
 
 
-Frame = Union[CallFrame, FunctionFrame, BindFrame, ResultFrame, ReadyFrame]
+Frame = Union[CallFrame, FunctionFrame, IncludeFrame, BindFrame, ResultFrame, ReadyFrame]
 
 
 def call(
@@ -135,6 +143,10 @@ def call_files(files: bytes, framed: bytes) -> bytes:
 
 def function(digest: bytes, code: bytes) -> bytes:
     return _FUNCTION.pack(_FUNCTION.size - 4 + len(code), FUNCTION, digest) + code
+
+
+def include(digest: bytes, content: bytes) -> bytes:
+    return _FUNCTION.pack(_FUNCTION.size - 4 + len(content), INCLUDE, digest) + content
 
 
 def bind(settings: bytes) -> bytes:
@@ -214,9 +226,10 @@ def _parse(body: bytes, start: int, end: int) -> Frame:
         return _parse_call(body, start, end)
     if kind == RESULT:
         return _parse_result(body, start, end)
-    if kind == FUNCTION:
+    if kind in {FUNCTION, INCLUDE}:
         _, _, digest = _FUNCTION.unpack_from(body, start)
-        return FunctionFrame(digest, body[start + _FUNCTION.size : end])
+        made = FunctionFrame if kind == FUNCTION else IncludeFrame
+        return made(digest, body[start + _FUNCTION.size : end])
     if kind == CALL_FILES:
         _, _, size = _FILES.unpack_from(body, start)
         at = start + _FILES.size + size

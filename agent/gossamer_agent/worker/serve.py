@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import importlib
 import json
 import os
 import resource
@@ -56,6 +57,7 @@ class Worker:
         self._code: dict[bytes, bytes] = {}
         self._functions: dict[bytes, Callable[..., Any]] = {}
         self._pid = os.getpid()
+        self._home = os.getcwd()
 
     def run(self) -> None:
         """Serve until the agent closes the socket."""
@@ -85,6 +87,18 @@ class Worker:
                     self._code[frame.function] = frame.code
                 elif type(frame) is frames.BindFrame:
                     self._bind(json.loads(frame.settings))
+                elif type(frame) is frames.IncludeFrame:
+                    self._include(frame)
+
+    def _include(self, frame: frames.IncludeFrame) -> None:
+        # It imports zipfile: 10 ms and 1 MiB for who includes something.
+        from gossamer_agent.worker import include  # noqa: PLC0415 - see above
+
+        # Those of one caller share them with nobody: what runs here could change the files.
+        place = os.path.join(os.path.dirname(self._home), "includes", self._desk.caller)
+        sys.path.insert(0, include.unpack(place, frame.digest.hex(), frame.content))
+        importlib.invalidate_caches()
+        self._around.refresh()
 
     def _forked(self) -> None:
         self._stdout.pass_through()

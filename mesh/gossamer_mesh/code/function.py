@@ -21,6 +21,7 @@ import msgspec
 from gossamer_mesh.code.canonical import DIGEST_BYTES, meaning
 from gossamer_mesh.code.document import document
 from gossamer_mesh.code.expression import NotSelfContained
+from gossamer_mesh.code.include import Include, included
 from gossamer_mesh.payload.dump import dump_function
 
 PYTHON: Final = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -32,21 +33,13 @@ BROUGHT: Final = "its arguments bring functions or classes of your own"
 Form = Literal["source", "pickle"]
 
 
-class Include(msgspec.Struct, frozen=True):
-    """A module or package of the user's that travels as files. `digest` is over `content`."""
-
-    digest: bytes
-    name: str
-    content: bytes
-
-
 class FunctionCode(msgspec.Struct, frozen=True):
     """What agents are sent of a function.
 
     `stable`: the digest is that of its meaning, so that whatever has it does the same; else it is
     over `code`, and `reason` says what has no canonical form. `python`: the minor version that
     can run the code, like "3.11"; "" when any can, and else `bound` says why it is that one.
-    `classes`: the source form defines some of its own.
+    `includes`: what it may import of the user's; `classes`: the source form defines some.
     """
 
     digest: bytes
@@ -103,6 +96,12 @@ def describe(fn: Callable[..., object]) -> FunctionCode:
     return known
 
 
+def forget() -> None:
+    """Describe every function anew: what is included has changed."""
+    with _learning:
+        _known.clear()
+
+
 def _remember(fn: Callable[..., object], described: FunctionCode) -> FunctionCode:
     try:
         # Another thread may have been first; all must speak of one digest.
@@ -113,7 +112,8 @@ def _remember(fn: Callable[..., object], described: FunctionCode) -> FunctionCod
 
 def _described(fn: Callable[..., object]) -> FunctionCode:
     name = name_of(fn)
-    digest, reason = meaning(fn)
+    includes = included()
+    digest, reason = meaning(fn, includes=[include.digest for include in includes])
     form: Form = "source"
     bound, classes = "", False
     try:
@@ -130,6 +130,7 @@ def _described(fn: Callable[..., object]) -> FunctionCode:
         stable=digest is not None,
         reason=reason,
         bound=bound,
+        includes=includes,
         classes=classes,
     )
 

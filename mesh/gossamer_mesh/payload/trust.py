@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from gossamer_mesh.errors import PayloadError, UntrustedResultError
+from gossamer_mesh.origin import included
 from gossamer_mesh.payload.allowed import is_listed
 from gossamer_mesh.payload.own import find_own, why_not
 from gossamer_mesh.payload.parts import Name
@@ -70,7 +71,7 @@ class Trust:
             f"If agents may run code of {package!r} here, call "
             f'mesh.trust("{package}") and ask for the result again; else return plain values'
         )
-        if module in self._own:
+        if module in self._own or package in included:
             cls = find_own(module, qualname)
             refusal = None if cls is None else why_not(cls)
             if cls is None:

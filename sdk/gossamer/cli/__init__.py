@@ -27,6 +27,10 @@ _GROUP: Final = LazyGroup(
         "agents": ("agents:agents", "Show the agents of the mesh and what they can do."),
         "explain": ("explain:explain", "Say where a call would go, and why, without running it."),
         "functions": ("functions:functions", "Show, search and register functions by name."),
+        "explain-function": (
+            "explain_function:explain_function",
+            "Say what is sent of a function, in which form, and why.",
+        ),
         "run": ("run:run", "Run a function on the mesh and print its result."),
         "logs": ("logs:logs", "Show the logs of the server and agent on this machine."),
         "context": ("context:context", "Name the meshes you use, and choose one."),

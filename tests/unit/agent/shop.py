@@ -37,6 +37,7 @@ class Hand:
         self.reader = frames.Reader()
         self.calls = []
         self.code = {}
+        self.includes = {}
         self.settings = None
 
     def take(self, data):
@@ -47,6 +48,10 @@ class Hand:
                 case frames.FunctionFrame():
                     assert frame.function not in self.code, "code is sent once"
                     self.code[frame.function] = frame.code
+                case frames.IncludeFrame():
+                    assert self.settings is not None, "a worker knows first whose it is"
+                    assert frame.digest not in self.includes, "an include is sent once"
+                    self.includes[frame.digest] = frame.content
                 case frames.BindFrame():
                     assert self.settings is None, "a worker is bound once"
                     self.settings = json.loads(frame.settings)

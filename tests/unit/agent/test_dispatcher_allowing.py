@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from gossamer_agent.allowance import Allowance
@@ -77,3 +78,15 @@ def test_without_a_list_anything_runs(name):
     shop = Shop(workers=1)
     shop.submit(1, job=job_of(name))
     assert shop.tasks_of(1) == [1]
+
+
+def test_what_a_function_includes_has_to_be_the_registrys_as_well():
+    own, evil = b"i" * 16, b"e" * 16
+    shop = a_shop()
+    shop.step(ev.AllowanceChanged({digest_of("f"): b"registered f", own: b"registered zip"}))
+    shop.submit(1, job=msgspec.structs.replace(job_of("f"), includes=(evil,)))
+    shop.step(ev.CodeArrived("ann", evil, b"evil zip"))
+    assert shop.refusals() == {1: "incapable"}
+    shop.submit(2, job=msgspec.structs.replace(job_of("f"), includes=(own,)))
+    assert shop.tasks_of(1) == [2]
+    assert shop.hands[1].includes == {own: b"registered zip"}

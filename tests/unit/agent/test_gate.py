@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from gossamer_agent.allowance import Allowance
 from gossamer_agent.gate import AGAIN_S, Gate
 from gossamer_mesh import kept, registered, subjects
 from gossamer_mesh.code.function import FunctionCode
+from gossamer_mesh.code.include import Include
 from gossamer_mesh.link.memory import MemoryNetwork
 from gossamer_mesh.registered import Registered
 from gossamer_mesh.watched import RETRY_S
@@ -146,3 +148,11 @@ def test_closed_it_hears_no_more():
     scene.gate.close()
     scene.register("f")
     assert scene.told == [{}]
+
+
+def test_what_a_function_includes_comes_with_its_code():
+    include = Include(b"i" * 16, "mypkg", b"zip")
+    code = msgspec.structs.replace(code_of("f"), includes=(include,))
+    scene = Scene("f").open()
+    scene.register("f", code=code)
+    assert scene.told[-1] == {code.digest: code.code, include.digest: include.content}

@@ -90,6 +90,14 @@ def test_code_of_a_function_that_the_agent_was_never_sent_stays_here(desk: Desk)
     assert not desk.said(wire.Code)
 
 
+def test_what_a_function_includes_is_sent_when_it_is_asked_for(desk: Desk) -> None:
+    digest = b"include's digest"
+    desk.submit(job=a_job(includes=((digest, b"zip"),)))
+    assert desk.runs[-1].run.job.includes == (digest,)
+    desk.hear(wire.NeedCode(digest))
+    assert desk.said(wire.Code) == [wire.Code(digest, b"zip")]
+
+
 def test_asking_for_code_in_a_loop_is_answered_once(desk: Desk) -> None:
     (work,) = desk.submit()
     desk.hear(*[wire.NeedCode(work.job.function)] * 1000)
