@@ -48,7 +48,7 @@ class _Stream:
 class Pipe:
     """Bytes since the last `take`: the first and the last of them, when they are too many.
 
-    Beside them, for who follows: the first since the last `new`.
+    Beside them, for who follows: `fresh`, the first since the last `new`.
     """
 
     def __init__(self, fd: int) -> None:
@@ -56,7 +56,7 @@ class Pipe:
         self.stream = _Stream(fd)
         self._kept = bytearray()
         self._cut = 0
-        self._fresh = bytearray()
+        self.fresh = bytearray()
         self._missed = 0
         self._decoder = _decoder("replace")
 
@@ -65,21 +65,16 @@ class Pipe:
         """Whether something was read and not taken."""
         return bool(self._kept)
 
-    @property
-    def fresh(self) -> bool:
-        """Whether something was read since the last `new`."""
-        return bool(self._fresh)
-
     def new(self) -> tuple[str, int]:
         """Return what was read since, and how many bytes more it was."""
-        text, missed = self._decoder.decode(bytes(self._fresh)), self._missed
-        self._fresh.clear()
+        text, missed = self._decoder.decode(bytes(self.fresh)), self._missed
+        self.fresh.clear()
         self._missed = 0
         return text, missed
 
     def keep(self, data: bytes) -> None:
-        room = FRESH_BYTES - len(self._fresh)
-        self._fresh += data[:room]
+        room = FRESH_BYTES - len(self.fresh)
+        self.fresh += data[:room]
         self._missed += max(0, len(data) - room)
         self._kept += data
         extra = len(self._kept) - KEPT_BYTES

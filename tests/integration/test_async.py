@@ -299,6 +299,25 @@ def test_the_loop_goes_on_meanwhile(opened, loop):
     opened(body)
 
 
+def test_registered_functions_and_large_values_are_there_as_well(opened, loop):
+    async def body(mesh):
+        name = f"square-{loop.__name__.lower()}"
+        registered = await mesh.register(square, name=name)
+        assert name in [each.name for each in await mesh.functions(name)]
+        assert [x async for x in mesh.map(name, range(5), chunksize=2)] == [0, 1, 4, 9, 16]
+        assert [x async for x in mesh.map(name, range(3), ordered=False)]
+        assert await mesh.run(name, 7) == 49
+        assert await mesh.submit(registered, 8) == 64
+        assert (await mesh.explain(name, 8)).agent == "shared"
+        await mesh.unregister(registered)
+        with pytest.raises(gossamer.MeshError):
+            await mesh.run(name, 7)
+        ref = await mesh.put(bytes(1_000_000))
+        assert await mesh.run(len, ref) == 1_000_000
+
+    opened(body)
+
+
 def test_without_a_block_it_is_opened_and_closed_by_hand(shared, loop):
     async def main():
         mesh = await gossamer.open_mesh(shared.access)

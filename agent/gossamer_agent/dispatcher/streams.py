@@ -20,6 +20,9 @@ BURST: Final = 128 * 1024
 PER_S: Final = 64 * 1024
 """Characters: more than anybody reads, and far less than a link carries."""
 
+PIECE: Final = 64
+"""What a record counts for, however short: some switch streams with every character."""
+
 
 class Stream:
     """One call's."""
@@ -53,7 +56,7 @@ class Stream:
         records: list[Record] = []
         for stream, text, left in pieces:
             self._told += 1
-            self._allowed -= len(text)
+            self._allowed -= PIECE + len(text)
             records.append(Log(task, attempt, self._told, stream, text, at_s, left))
         if said is not None:
             records.append(Progress(task, attempt, said.fraction, said.note))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossamer_agent.pipe import KEPT_BYTES, MOST_READS, READ_BYTES, Pipe
+from gossamer_agent.pipe import FRESH_BYTES, KEPT_BYTES, MOST_READS, READ_BYTES, Pipe
 from gossamer_agent.worker.output import Captured
 
 
@@ -75,6 +75,17 @@ def test_in_a_child_it_writes_to_its_descriptor(ends):
     assert os.read(ours, 100) == "é\n".encode()
 
 
+def test_who_wants_to_see_sees_all_of_it_at_once_though_less_is_kept():
+    seen = []
+    out = Captured(1, 4, seen.append)
+    out.write("a long ")
+    out.buffer.write(b"line\n")
+    assert seen == ["a long ", "line\n"]
+    out.pass_through()
+    assert out.write("") == 0
+    assert len(seen) == 2
+
+
 # -- pipes ---------------------------------------------------------------------------------------
 
 
@@ -123,6 +134,26 @@ def test_what_nobody_takes_is_kept_within_bounds(pipe):
     taken = pipe.take(KEPT_BYTES)
     assert len(taken) < KEPT_BYTES + 100
     assert b"[... %d bytes cut ...]" % (9 * KEPT_BYTES) in taken
+
+
+def test_what_is_new_is_text_and_is_kept_for_the_end_as_well(pipe):
+    pipe.keep("é and ".encode() + "é".encode()[:1])
+    assert pipe.fresh
+    assert pipe.new() == ("é and ", 0)
+    assert not pipe.fresh
+    pipe.keep("é".encode()[1:] + b"\xff")
+    assert pipe.new() == ("é\ufffd", 0)
+    assert pipe.take(100) == "é and é".encode() + b"\xff"
+
+
+def test_of_what_nobody_listens_to_the_first_is_kept_and_the_rest_counted(pipe):
+    for letter in b"abc":
+        pipe.keep(bytes([letter]) * FRESH_BYTES)
+    text, missed = pipe.new()
+    assert text == "a" * FRESH_BYTES
+    assert missed == 2 * FRESH_BYTES
+    pipe.keep(b"d")
+    assert pipe.new() == ("d", 0)
 
 
 def test_the_end_of_the_stream_is_no_error(pipe, ends):

@@ -153,6 +153,19 @@ def test_a_flood_is_told_at_a_bounded_rate_and_the_rest_is_counted(site):
     assert max(len(wire.encode(out)) for out in site.outs) < wire.MAX_MESSAGE_BYTES
 
 
+def test_switching_streams_with_every_character_costs_the_allowance_as_well(site):
+    far = start(site, 1)
+    for _ in range(10 * 100):
+        for _ in range(200):
+            far.tape.write(STDOUT, "o")
+            far.tape.write(STDERR, "e")
+        site.network.run_for(0.01)
+    told = len(logs(site)) * streams.PIECE
+    assert told < BURST + 10 * PER_S + 2 * 64 * 1024 * streams.PIECE / 9
+    most = max(len(wire.encode(out)) for out in site.outs)
+    assert most < wire.MAX_MESSAGE_BYTES
+
+
 def test_what_a_call_has_printed_survives_its_worker(site):
     far = start(site, 1)
     far.tape.write(STDOUT, "the last words\n")

@@ -21,6 +21,7 @@ from gossamer_agent.dispatcher.machine import Dispatcher
 from gossamer_agent.handset import Handset
 from gossamer_agent.worker import frames, pickling
 from gossamer_agent.worker.page import Page
+from gossamer_agent.worker.tape import Tape
 from gossamer_mesh import capability, subjects
 from gossamer_mesh.capability import Capabilities
 from gossamer_mesh.code.function import PYTHON
@@ -48,6 +49,7 @@ class Worker:
         self.hands = hands
         self.gone = False
         self._page = Page(page)
+        self.tape = Tape(self._page)
         os.close(page)
         self._lane = agent.link.lane(socket.socket(fileno=sock), self._received, lambda: None)
         self._reader = frames.Reader()
