@@ -9,6 +9,8 @@ from gossamer_placement.hardware import Hardware, hardware_of
 from gossamer_placement.rates import Rates, rates_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gossamer_mesh.capability import Capabilities
     from gossamer_mesh.wire import AgentState
 
@@ -21,6 +23,9 @@ LATE_GAIN: Final = 0.3
 LATE_FOR_S: Final = 60.0
 """A wait is late beyond twice what was expected, the call's own length and a tenth of a second;
 each late one counts 30 %, and all of them for a minute after the last."""
+
+MOST_KEPT: Final = 1024
+"""So many large payloads per agent are remembered as sent there."""
 
 MOST_SLOTS: Final = 1_000_000
 
@@ -38,7 +43,8 @@ class Candidate:
     `ahead_s` those of them (slots × seconds, predicted) that `state` cannot know of yet, because
     they were sent less than a round trip before it came. `claimed` counts the units of named
     resources that calls there have or wait for, with those on their way. `clear_at`: when the
-    queue it reported will have gone, if it is as long as the agent says. Neither a `suspect` nor a
+    queue it reported will have gone, if it is as long as the agent says. `keeps`: the digests of
+    what it was sent and need not be sent again. Neither a `suspect` nor a
     `full` one is given more. `local`: on the caller's own machine, or at its site.
     """
 
@@ -56,6 +62,7 @@ class Candidate:
         "full",
         "group",
         "hardware",
+        "keeps",
         "kind",
         "late_s",
         "late_until",
@@ -79,6 +86,7 @@ class Candidate:
         self.number = number
         self.name = document.agent
         self.outstanding = 0
+        self.keeps: set[bytes] = set()
         self.suspect = False
         self.full = False
         self.local = False
@@ -135,11 +143,18 @@ class Candidate:
         self.outstanding = before.outstanding
         self.suspect, self.full = before.suspect, before.full
         self.rtt_s, self.coordinate = before.rtt_s, before.coordinate
+        self.keeps = before.keeps
         self.late_s, self.late_until = before.late_s, before.late_until
         self._ahead, self.ahead_calls = before._ahead, before.ahead_calls
         self.ahead_s = before.ahead_s
         newest = before if before.state.seq > self.state.seq else self
         self.report(newest.state, newest.reported_at)
+
+    def sent(self, digests: Iterable[bytes]) -> None:
+        """Note what was sent there, and is kept as far as we know."""
+        if len(self.keeps) > MOST_KEPT:
+            self.keeps.clear()
+        self.keeps.update(digests)
 
     def place(
         self, calls: int, slots: int, run_s: float, now: float, resources: Needs = ()

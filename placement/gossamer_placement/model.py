@@ -75,7 +75,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     `late_s` is how much of the deadline has passed. `explore`: whether an agent may be tried to
     learn from it; `avoid` is an agent that is not to have it. `remaining` is how many such calls
     wait altogether, `sizes` those of the first `count` of them where they differ. `resources`
-    are what each has for itself, as in a `Demand`.
+    are what each has for itself, as in a `Demand`. `kept` are parts of `size_bytes`, by digest,
+    that do not travel to an agent that has them.
     """
 
     function: bytes = b""
@@ -92,6 +93,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     now: float = 0.0
     explore: bool = True
     resources: tuple[tuple[str, int], ...] = ()
+    kept: tuple[tuple[bytes, int], ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

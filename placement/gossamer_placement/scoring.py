@@ -146,7 +146,10 @@ def score(  # noqa: C901  the hot path: each part would cost a call an agent
 
 def _sent(candidate: Candidate, request: Request) -> int:
     held = candidate.document.data
-    return request.size_bytes + sum(size for name, size in request.inputs if name not in held)
+    sent = request.size_bytes + sum(size for name, size in request.inputs if name not in held)
+    if request.kept and candidate.keeps:
+        sent -= sum(size for digest, size in request.kept if digest in candidate.keeps)
+    return sent
 
 
 def _transfers(

@@ -218,12 +218,15 @@ class Peer:
         number = next(self._numbers)
         deadline_s = job.hint.deadline_s
         for work in works:
-            if calls and size + work.size > wire.BATCH_BYTES:
+            work_size = work.wire_size if work.holds else work.size
+            if calls and size + work_size > wire.BATCH_BYTES:
                 effects.append(self._run(number, job, calls, with_code=first))
                 number = next(self._numbers)
                 first = False
                 calls, size = [], 0
-            size += work.size
+            size += work_size
+            if work.holds:
+                self.candidate.sent([digest for digest, _ in work.kept])
             work.sent = number
             work.sent_at = now
             # 0 would mean that it has no deadline.

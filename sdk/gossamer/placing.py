@@ -81,6 +81,7 @@ class Placing:
             now=now,
             explore=False,
             avoid=work.agent,
+            kept=work.kept if work.holds else (),
         )
         placed = self._fleet.place(job.demand, job.hint, request, self._rng)
         return placed[0][0] if placed else None
@@ -165,6 +166,7 @@ class Placing:
             now=now,
             # Who tries an agent to learn of it does not queue for a camera to do so.
             explore=job.idempotent and not job.demand.resources,
+            kept=first.kept if first.holds else (),
         )
         return request, numbers
 

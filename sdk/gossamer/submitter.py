@@ -407,6 +407,7 @@ class Submitter:
             )
         if refs is not None and refs.found:
             work.refs = refs.blobs
+            work.size += sum(blob.size for blob in work.refs)
             work.holds += refs.holds
         task: Task[Any] = Task(self._client, work)
         self._client.submit(work)

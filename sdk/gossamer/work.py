@@ -18,6 +18,10 @@ CALL_BYTES: Final = 64
 """About what a call takes in a message besides its payload."""
 
 
+BLOB_BYTES: Final = 256
+"""About what the name of a large payload takes in a message."""
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A function with its demand and options: the same for all its calls.
 
@@ -79,13 +83,13 @@ class Owner:
 class Work(msgspec.Struct, eq=False):
     """One task: what to send, where it is, how it ended. Times are the link's monotonic clock.
 
-    `busy` counts the agents that had too much to do when it came, `without_room` those that had no
-    room for its payload. `size` is about how many bytes
-    the call takes in a message. `sent` is the number of the only message that carried the current
-    attempt, 0 once there has been another; `sent_at` is when its agent was last told of it,
-    `asked_back_at` when it was last asked to give it back. A large payload is a `blob`, and
-    `refs` are those that it refers to; `holds` keeps them. `coming` is an outcome whose large
-    value is being fetched, and `result` holds that when it is here.
+    `busy` counts the agents that had too much to do when it came, `without_room` those that had
+    no room for its payload. `size` is about how many bytes travel with the call; in the message,
+    of one that `holds` large payloads, `wire_size`. `sent` is the number of the only message that
+    carried the current attempt, 0 once there has been another; `sent_at` is when its agent was
+    last told of it, `asked_back_at` when it was last asked to give it back. A large payload is a
+    `blob`, and `refs` are those that it refers to; `holds` keeps them. `coming` is an outcome
+    whose large value is being fetched, and `result` holds that when it is here.
     """
 
     number: int
@@ -117,6 +121,18 @@ class Work(msgspec.Struct, eq=False):
     holds: tuple[object, ...] = ()
     coming: wire.Done | None = None
     result: Any = None
+
+    @property
+    def kept(self) -> tuple[tuple[bytes, int], ...]:
+        """What an agent keeps once it was sent there: by its digest, with its size."""
+        blobs = self.refs if self.blob is None else (self.blob, *self.refs)
+        return tuple([(blob.digest, blob.size) for blob in blobs])
+
+    @property
+    def wire_size(self) -> int:
+        """About how many bytes it takes in a message."""
+        named = len(self.refs) + (self.blob is not None)
+        return CALL_BYTES + len(self.payload) + sum(map(len, self.buffers)) + named * BLOB_BYTES
 
 
 def new_work(

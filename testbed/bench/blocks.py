@@ -13,11 +13,11 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-Measure = Literal["latency", "burst", "map"]
+Measure = Literal["latency", "payload", "burst", "map"]
 
 
 class Block(msgspec.Struct, frozen=True):
-    """One turn of one system: µs of each call (`latency`), or one rate per second."""
+    """One turn of one system: µs of each call (`latency`, `payload`), or one rate per second."""
 
     phase: str
     round: int

@@ -8,10 +8,20 @@ from typing import Final, Literal
 import msgspec
 
 from testbed.bench.blocks import Block, Measure, ratio, select
-from testbed.bench.facts import FIRST_RESULT, IDLE_MEMORY, IMPORT_TIME, WORKER_MEMORY, Fact
+from testbed.bench.facts import (
+    FIRST_RESULT,
+    IDLE_MEMORY,
+    IMPORT_TIME,
+    STREAM,
+    WORKER_MEMORY,
+    Fact,
+)
 from testbed.bench.systems import ALONE, OURS
 
 Verdict = Literal["pass", "fail", "not measured"]
+
+
+TIMES: Final = frozenset({"latency", "payload"})
 
 
 class Relative(msgspec.Struct, frozen=True):
@@ -25,16 +35,17 @@ class Relative(msgspec.Struct, frozen=True):
 
     @property
     def at_least(self) -> bool:
-        return self.measure != "latency"
+        return self.measure not in TIMES
 
 
 class Absolute(msgspec.Struct, frozen=True):
-    """A fact about ours that must not exceed `limit`, in the fact's unit."""
+    """A fact about ours that must not exceed `limit`, in the fact's unit, or be at least that."""
 
     claim: str
     fact: str
     limit: float
     unit: str
+    at_least: bool = False
 
 
 Criterion = Relative | Absolute
@@ -58,6 +69,9 @@ CRITERIA: Final[Sequence[Criterion]] = (
     Relative("futures at once", "ray", "burst", "Ray actor", 10),
     Relative("futures at once", "parsl", "burst", "Parsl HTEX", 30),
     Relative("map, chunksize 64", ALONE, "map", "multiprocessing.Pool", 0.5),
+    Relative("8 MiB there and back, p50", "parsl", "payload", "Parsl HTEX", 0.5),
+    Relative("8 MiB there and back, p50", "ray", "payload", "Ray actor", 1.5),
+    Absolute("1 GiB over a link", STREAM, 0.5, "× one TCP stream", at_least=True),
     Absolute("nothing running to first result", FIRST_RESULT, 1.0, "s"),
     Absolute("idle agent, whole process tree, PSS", IDLE_MEMORY, 60, "MiB"),
     Absolute("each further warm worker, PSS", WORKER_MEMORY, 8, "MiB"),
@@ -98,9 +112,11 @@ def _relative(criterion: Relative, blocks: Sequence[Block]) -> Judgement:
 
 
 def _absolute(criterion: Absolute, fact: Fact | None) -> Judgement:
-    target = f"≤ {criterion.limit:g} {criterion.unit}"
+    target = f"{'≥' if criterion.at_least else '≤'} {criterion.limit:g} {criterion.unit}"
     if fact is None:
         return _unmeasured(criterion.claim, target)
+    over = fact.value >= criterion.limit
+    good = over if criterion.at_least else fact.value <= criterion.limit
     return Judgement(
         claim=criterion.claim,
         target=target,
@@ -108,7 +124,7 @@ def _absolute(criterion: Absolute, fact: Fact | None) -> Judgement:
         low=fact.low,
         high=fact.high,
         unit=criterion.unit,
-        verdict="pass" if fact.value <= criterion.limit else "fail",
+        verdict="pass" if good else "fail",
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 FIRST_RESULT: Final = "connect() with nothing running to first result"
 IMPORT_TIME: Final = "import gossamer"
 IDLE_MEMORY: Final = "idle agent, whole process tree, PSS"
+STREAM: Final = "1 GiB over a link, beside one TCP stream"
 WORKER_MEMORY: Final = "each further warm worker, PSS"
 
 

@@ -6,6 +6,7 @@ Each fresh process gets directories of its own, so that nothing that runs alread
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from testbed.bench.facts import (
     FIRST_RESULT,
     IDLE_MEMORY,
     IMPORT_TIME,
+    STREAM,
     WORKER_MEMORY,
     Fact,
     fact,
@@ -71,6 +73,14 @@ def first_result(runs: int) -> Fact:
             command = [sys.executable, "-m", "testbed.bench.drivers.first_result"]
             took_s.append(float(_output(command, variables)))
     return fact(OURS, FIRST_RESULT, "s", took_s)
+
+
+def stream(size: int, rounds: int) -> Fact:
+    """Return how fast a payload of `size` bytes goes over a link, beside one TCP stream."""
+    with isolated() as variables:
+        command = [sys.executable, "-m", "testbed.bench.drivers.stream", str(size), str(rounds)]
+        ratios: list[float] = json.loads(_output(command, variables))
+    return fact(OURS, STREAM, "× one TCP stream", ratios)
 
 
 def import_time(runs: int) -> Fact:

@@ -22,19 +22,35 @@ ASK_S: Final = 300.0
 """Far above what any block takes: the slowest, 20,000 tasks of Dask, take about 50 s."""
 
 CHUNKSIZE: Final = 64
+PAYLOAD_BYTES: Final = 8 * 1024**2
+TIMES: Final = frozenset({"latency", "payload"})
+"""Measures of which each call is a sample."""
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """How much is measured. `calls`, `futures`, `items` are those of one block."""
+    """How much is measured. `calls`, `payloads`, `futures`, `items` are those of one block.
+
+    `stream_bytes` are sent over a link as often as there are heavy rounds.
+    """
 
     rounds: int = 7
     calls: int = 300
+    payloads: int = 20
     futures: int = 20_000
     heavy_rounds: int = 3
     items: int = 200_000
+    stream_bytes: int = 1024 * 1024**2
 
 
-QUICK: Final = Sizes(rounds=3, calls=100, futures=2_000, heavy_rounds=2, items=50_000)
+QUICK: Final = Sizes(
+    rounds=3,
+    calls=100,
+    payloads=5,
+    futures=2_000,
+    heavy_rounds=2,
+    items=50_000,
+    stream_bytes=64 * 1024**2,
+)
 
 
 class TurnError(DriverError):
@@ -62,6 +78,7 @@ def play(
     """Yield the blocks of one phase as they are measured; `TurnError` when a system fails."""
     plan: tuple[tuple[Measure, int], ...] = (
         ("latency", sizes.rounds),
+        ("payload", sizes.rounds),
         ("burst", sizes.heavy_rounds),
         ("map", sizes.rounds),
     )
@@ -83,6 +100,7 @@ def _turn(
 ) -> Iterator[Block]:
     details: dict[str, int] = {
         "latency": {"calls": sizes.calls},
+        "payload": {"calls": sizes.payloads, "size": PAYLOAD_BYTES},
         "burst": {"count": sizes.futures},
         "map": {"count": sizes.items, "chunksize": CHUNKSIZE},
     }[measure]
@@ -91,7 +109,7 @@ def _turn(
             answer = player.driver.ask(measure, ASK_S, face=face, **details)
         except DriverError as error:
             raise TurnError(player.system.name, str(error)) from error
-        samples: tuple[float, ...] = tuple(answer) if measure == "latency" else (answer,)
+        samples: tuple[float, ...] = tuple(answer) if measure in TIMES else (answer,)
         yield Block(phase, number, name, measure, samples)
 
 

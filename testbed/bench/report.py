@@ -19,6 +19,7 @@ Key = tuple[Measure, str, str]
 
 UNITS: Final[Mapping[Measure, str]] = {
     "latency": "µs",
+    "payload": "ms",
     "burst": "calls/s",
     "map": "elements/s",
 }
@@ -104,6 +105,8 @@ def _rows(blocks: Sequence[Block], sizes: Sizes) -> list[Row]:
         if measure == "latency":
             rows.append(Row(name, "one call at a time, p50", typical(chosen), unit))
             rows.append(Row(name, "one call at a time, p99", tail(chosen, 99), unit))
+        elif measure == "payload":
+            rows.append(Row(name, "8 MiB there and back, p50", typical(chosen) / 1000, unit))
         elif measure == "burst":
             rows.append(Row(name, f"{sizes.futures:,} futures at once", typical(chosen), unit))
         else:

@@ -89,6 +89,9 @@ class Session:
         self._facts.append(footprint.import_time(IMPORTS))
         say("ours: first result with nothing running")
         self._facts.append(footprint.first_result(RUNS))
+        say("ours: a large payload over a link, beside a TCP stream")
+        sizes = self._sizes
+        self._facts.append(footprint.stream(sizes.stream_bytes, sizes.heavy_rounds))
 
     def _beside(self, system: System, players: dict[str, Player]) -> None:
         python = VENVS / system.name / "bin" / "python"

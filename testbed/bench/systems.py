@@ -35,14 +35,16 @@ class System(msgspec.Struct, frozen=True):
         return f"testbed.bench.drivers.{self.name}_driver"
 
 
+PEERS: Final[Sequence[Measure]] = ("latency", "payload", "burst")
+
 SYSTEMS: Final[Mapping[str, System]] = {
     system.name: system
     for system in (
         System("floor", {"nats-py floor": ""}, ("latency", "burst")),
-        System("ours", {OURS: ""}, ("latency", "burst", "map")),
-        System("pool", {"multiprocessing.Pool": ""}, ("latency", "burst", "map")),
-        System("ray", {"Ray actor": "actor", "Ray task": "task"}, ("latency", "burst"), "ray"),
-        System("parsl", {"Parsl HTEX": ""}, ("latency", "burst"), "parsl"),
+        System("ours", {OURS: ""}, ("latency", "payload", "burst", "map")),
+        System("pool", {"multiprocessing.Pool": ""}, ("latency", "payload", "burst", "map")),
+        System("ray", {"Ray actor": "actor", "Ray task": "task"}, PEERS, "ray"),
+        System("parsl", {"Parsl HTEX": ""}, PEERS, "parsl"),
         System("dask", {"Dask distributed": ""}, ("latency", "burst"), "distributed"),
     )
 }

@@ -598,3 +598,21 @@ def test_a_payload_over_the_limit_is_refused_where_it_is_published(mesh, topic):
         link.publish(topic, bytes(MAX_MESSAGE_BYTES + 1))
     link.publish(topic, bytes(MAX_MESSAGE_BYTES))
     assert mesh.settle(lambda: heard == [MAX_MESSAGE_BYTES])
+
+
+def test_what_waits_for_the_server_is_told_in_bytes(mesh, topic):
+    link = mesh.make("a")
+    assert link.backlog == 0
+    heard = []
+    link.subscribe(topic, lambda message: heard.append(message.payload))
+    told = []
+    link.on_status(told.append)
+    mesh.server_down()
+    assert mesh.settle(lambda: "down" in told)
+    link.publish(topic, bytearray(b"x" * 300_000))
+    link.publish(topic, b"y" * 200_000)
+    assert link.backlog == 500_000
+    mesh.server_up()
+    assert mesh.settle(lambda: len(heard) == 2)
+    assert [bytes(each[:1]) for each in heard] == [b"x", b"y"]
+    assert mesh.settle(lambda: link.backlog == 0)

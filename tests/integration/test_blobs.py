@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from email.message import Message
@@ -193,3 +195,170 @@ def test_a_reference_ends_with_its_last_user_and_says_so(meshed: Fleet) -> None:
             mesh.submit(lambda: last)
     with pytest.raises(gossamer.LinkClosedError, match="closed"):
         last.get()
+
+
+# -- in bulk -------------------------------------------------------------------------------------
+
+
+def sum_of(array, number):
+    return float(array[number]) + number
+
+
+def test_one_argument_of_many_tasks_is_sent_at_most_once_to_each_agent(
+    fleet: Fleet, way: str
+) -> None:
+    for name in ("a", "b", "c"):
+        fleet.add(name, f"work.slots = 1\ncache.share = {'true' if way == 'shared' else 'false'}")
+    with fleet.connect() as mesh:
+        assert len(mesh.agents()) == 3
+        array = np.arange(64 * MiB // 8, dtype=float)
+        tasks = [mesh.submit(sum_of, array, number) for number in (7,) * 200]
+        assert [task.result(60) for task in tasks] == [14.0] * 200
+        used = {task.agent for task in tasks}
+        cargo = mesh._client.cargo
+        sent = cargo.depot.sent_bytes
+        if way == "shared":
+            assert sent == 0
+        else:
+            assert array.nbytes <= sent <= len(used) * (array.nbytes + MiB)
+            assert len(used) == 3
+        assert cargo.store.total_bytes == 0
+
+
+GIVEN = """
+import numpy as np
+import gossamer
+
+
+def touched(array):
+    array[0] += 1.0
+    return array
+
+
+def resident():
+    lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(lines["VmHWM"].split()[0]) * 1024
+
+
+size = SIZE
+with gossamer.connect(ACCESS) as mesh:
+    mesh.submit(abs, -1).result(30)
+    array = np.ones(size // 8)
+    before = resident()
+    result = mesh.submit(touched, array).result(600)
+    grown = resident() - before
+    assert result[0] == 2.0
+    assert result[size // 8 - 1] == 1.0
+print(grown)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_gibibyte_there_and_back_grows_nobody_by_more_than_the_payload(
+    meshed: Fleet, script: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    size = 1024 * MiB
+    free = os.statvfs(SHARED_MEMORY)
+    if free.f_bavail * free.f_frsize < 8 * size or available() < 6 * size:
+        size //= 8
+    agent = meshed.agents["a"]
+    peak = high_water(agent.pid)
+    source = GIVEN.replace("SIZE", str(size)).replace("ACCESS", repr(str(meshed.access)))
+    out, err = script(source).communicate(timeout=280)
+    assert not err
+    assert int(out) <= size + 64 * MiB
+    assert high_water(agent.pid) - peak <= 64 * MiB
+
+
+def high_water(pid: int) -> int:
+    lines = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    return int(lines["VmHWM"].split()[0]) * 1024
+
+
+def available() -> int:
+    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024
+
+
+# -- when it goes wrong --------------------------------------------------------------------------
+
+
+def slow_echo(value, seconds):
+    time.sleep(seconds)
+    return value
+
+
+def test_an_agent_that_dies_with_an_argument_half_way_has_its_call_run_elsewhere(
+    fleet: Fleet,
+) -> None:
+    fleet.add("a", "work.slots = 1\ncache.share = false")
+    with fleet.connect() as mesh:
+        data = os.urandom(96 * MiB)
+        task = mesh.submit(digest_of, data)
+        depot = mesh._client.cargo.depot
+        until(lambda: depot.sent_bytes > MiB)
+        fleet.kill("a")
+        fleet.add("b", "work.slots = 1\ncache.share = false")
+        assert task.result(50) == hashlib.sha256(data).hexdigest()
+        assert task.agent == "b"
+
+
+def test_an_agent_that_dies_with_a_result_half_way_ends_the_call_by_an_error(fleet: Fleet) -> None:
+    fleet.add("a", "work.slots = 1\ncache.share = false")
+    with fleet.connect() as mesh:
+        task = mesh.options(retries=0).submit(zeros, 96 * MiB)
+        until(lambda: mesh._client.cargo.depot.fetched_bytes > MiB, 30.0)
+        fleet.kill("a")
+        began = time.monotonic()
+        with pytest.raises(gossamer.TaskLostError, match="a "):
+            task.result(40)
+        assert time.monotonic() - began < 35
+        until(lambda: mesh._client.cargo.store.total_bytes == 0)
+
+
+def test_a_server_that_restarts_half_way_costs_no_call(fleet: Fleet) -> None:
+    fleet.add("a", "work.slots = 1\ncache.share = false")
+    with fleet.connect() as mesh:
+        data = os.urandom(64 * MiB)
+        task = mesh.submit(echo, data)
+        until(lambda: mesh._client.cargo.depot.sent_bytes > 8 * MiB)
+        fleet.restart_server()
+        assert task.result(50) == data
+        assert task.attempt == 1
+        assert mesh._client.cargo.depot.sent_bytes < 80 * MiB + 8 * MiB
+
+
+def test_a_full_disk_under_the_cache_ends_in_an_error_that_says_so_and_small_calls_go_on(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if mount is None or umount is None:
+        pytest.skip("mount and umount are missing")
+    mounted = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=40m", "none", str(small)],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no right to mount a small file system: {mounted.stderr!r}")
+    try:
+        config = f"work.slots = 1\ncache.share = false\ncache.directory = '{small}'"
+        fleet.add("a", config)
+        with fleet.connect() as mesh:
+            data = os.urandom(8 * MiB)
+            assert mesh.submit(echo, data).result(30) == data
+            with pytest.raises(gossamer.PayloadTooLargeError, match=r"no room at a .* free"):
+                mesh.submit(size_of, bytes(64 * MiB)).result(50)
+            with pytest.raises(gossamer.PayloadTooLargeError, match="no room there"):
+                mesh.submit(zeros, 64 * MiB).result(50)
+            assert mesh.submit(size_of, b"small").result(30) == 5
+            assert mesh.submit(echo, data).result(30) == data
+    finally:
+        fleet.end()
+        fleet.agents.clear()
+        subprocess.run([umount, str(small)], check=True)

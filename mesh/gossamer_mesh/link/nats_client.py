@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _MESSAGE: Final = b"MSG "
 _WITH_HEADERS: Final = b"HMSG "
 _END: Final = b"\r\n"
+LARGE_BYTES: Final = 64 * 1024
+"""About what one read brings; a copy of more takes longer than a call into the event loop."""
+
 _NO_RESPONDERS: Final = b"NATS/1.0 503"
 
 
@@ -55,8 +58,13 @@ class QuickClient(Client):
         """Write what was added, in one go."""
         pending, self._pending = self._pending, []
         self._pending_data_size = 0
-        if pending and self._transport is not None:
+        if not pending or self._transport is None:
+            return
+        if max(map(len, pending)) < LARGE_BYTES:
             self._transport.write(b"".join(pending))
+        else:
+            # What is large is not copied once more.
+            self._transport.writelines(pending)
 
     @property
     def unsent(self) -> int:
@@ -75,10 +83,22 @@ class _Front(asyncio.Protocol):
     def __init__(self, behind: asyncio.BaseProtocol, direct: dict[int, Subscription]) -> None:
         self._behind = cast("asyncio.Protocol", behind)
         self._direct = direct
-        self._rest = b""
+        self._rest: bytes = b""
+        # A large message that is coming in, by its pieces, and how much of it is missing.
+        self._large: list[bytes] = []
+        self._missing: int = 0
 
     def data_received(self, data: bytes) -> None:
-        if self._rest:
+        if self._missing:
+            self._large.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            # Put together once, not at every piece.
+            data = b"".join(self._large)
+            self._large = []
+            self._missing = 0
+        elif self._rest:
             data = self._rest + data
         at, size = 0, len(data)
         while (line_end := data.find(_END, at)) >= 0:
@@ -92,6 +112,10 @@ class _Front(asyncio.Protocol):
             words = data[at:line_end].split()[1:]
             stop = start + int(words[-1]) + 2
             if stop > size:
+                if stop - at > LARGE_BYTES:
+                    self._large.append(data[at:])
+                    self._missing = stop - size
+                    at = size
                 break
             subscription = self._direct.get(int(words[1]))
             if subscription is None:

@@ -7,8 +7,8 @@ import importlib.metadata
 from collections.abc import Generator
 
 import gossamer
-from testbed.bench.drivers.protocol import Driver, per_second, serve, times_us
-from testbed.bench.drivers.work import noop
+from testbed.bench.drivers.protocol import Driver, payload_us, per_second, serve, times_us
+from testbed.bench.drivers.work import echo, noop
 
 
 @contextlib.contextmanager
@@ -19,6 +19,10 @@ def open_ours() -> Generator[Driver]:
         def latency(calls: int, face: str) -> list[float]:
             del face
             return times_us(lambda x: mesh.submit(noop, x).result(), calls)
+
+        def payload(calls: int, size: int, face: str) -> list[float]:
+            del face
+            return payload_us(lambda data: mesh.submit(echo, data).result(), calls, size)
 
         def burst(count: int, face: str) -> float:
             del face
@@ -39,7 +43,13 @@ def open_ours() -> Generator[Driver]:
 
         yield Driver(
             {"gossamer": importlib.metadata.version("gossamer")},
-            {"latency": latency, "burst": burst, "map": in_chunks, "access": access},
+            {
+                "latency": latency,
+                "payload": payload,
+                "burst": burst,
+                "map": in_chunks,
+                "access": access,
+            },
         )
 
 

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Generator
 from typing import Any
 
-from testbed.bench.drivers.protocol import Driver, per_second, serve, times_us
-from testbed.bench.drivers.work import noop
+from testbed.bench.drivers.protocol import Driver, payload_us, per_second, serve, times_us
+from testbed.bench.drivers.work import echo, noop
 
 
 @contextlib.contextmanager
@@ -34,11 +34,16 @@ def open_parsl() -> Generator[Driver]:
             )
         )
         app = parsl.python_app(noop)
+        echo_app = parsl.python_app(echo)
         app(0).result(timeout=60)
 
         def latency(calls: int, face: str) -> list[float]:
             del face
             return times_us(lambda x: app(x).result(), calls)
+
+        def payload(calls: int, size: int, face: str) -> list[float]:
+            del face
+            return payload_us(lambda data: echo_app(data).result(), calls, size)
 
         def burst(count: int, face: str) -> float:
             del face
@@ -47,7 +52,10 @@ def open_parsl() -> Generator[Driver]:
             )
 
         try:
-            yield Driver({"parsl": parsl.__version__}, {"latency": latency, "burst": burst})
+            yield Driver(
+                {"parsl": parsl.__version__},
+                {"latency": latency, "payload": payload, "burst": burst},
+            )
         finally:
             kernel.cleanup()
 

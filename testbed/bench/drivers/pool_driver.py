@@ -7,8 +7,8 @@ import multiprocessing
 import platform
 from collections.abc import Generator
 
-from testbed.bench.drivers.protocol import Driver, per_second, serve, times_us
-from testbed.bench.drivers.work import noop
+from testbed.bench.drivers.protocol import Driver, payload_us, per_second, serve, times_us
+from testbed.bench.drivers.work import echo, noop
 
 
 @contextlib.contextmanager
@@ -18,6 +18,10 @@ def open_pool() -> Generator[Driver]:
         def latency(calls: int, face: str) -> list[float]:
             del face
             return times_us(lambda x: pool.apply(noop, (x,)), calls)
+
+        def payload(calls: int, size: int, face: str) -> list[float]:
+            del face
+            return payload_us(lambda data: pool.apply(echo, (data,)), calls, size)
 
         def burst(count: int, face: str) -> float:
             del face
@@ -34,7 +38,7 @@ def open_pool() -> Generator[Driver]:
 
         yield Driver(
             {"python": platform.python_version(), "start": multiprocessing.get_start_method()},
-            {"latency": latency, "burst": burst, "map": in_chunks},
+            {"latency": latency, "payload": payload, "burst": burst, "map": in_chunks},
         )
 
 

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Callable, Generator
 from typing import Any
 
-from testbed.bench.drivers.protocol import Driver, per_second, serve, times_us
-from testbed.bench.drivers.work import noop
+from testbed.bench.drivers.protocol import Driver, payload_us, per_second, serve, times_us
+from testbed.bench.drivers.work import echo, noop
 
 
 class Echo:
@@ -18,6 +18,9 @@ class Echo:
 
     def noop(self, x: int) -> int:
         return x
+
+    def echo(self, data: bytes) -> bytes:
+        return data
 
 
 @contextlib.contextmanager
@@ -48,6 +51,11 @@ def _handlers(ray: Any) -> dict[str, Callable[..., object]]:
         "actor": lambda x: ray.get(actors[0].noop.remote(x)),
         "task": lambda x: ray.get(task.remote(x)),
     }
+    echo_task: Any = ray.remote(echo)
+    carry: dict[str, Callable[[bytes], Any]] = {
+        "actor": lambda data: ray.get(actors[0].echo.remote(data)),
+        "task": lambda data: ray.get(echo_task.remote(data)),
+    }
     call_many: dict[str, Callable[[int], Any]] = {
         "actor": lambda n: ray.get([actors[i % 2].noop.remote(i) for i in range(n)]),
         "task": lambda n: ray.get([task.remote(i) for i in range(n)]),
@@ -58,10 +66,13 @@ def _handlers(ray: Any) -> dict[str, Callable[..., object]]:
     def latency(calls: int, face: str) -> list[float]:
         return times_us(call_one[face], calls)
 
+    def payload(calls: int, size: int, face: str) -> list[float]:
+        return payload_us(carry[face], calls, size)
+
     def burst(count: int, face: str) -> float:
         return per_second(call_many[face], count)
 
-    return {"latency": latency, "burst": burst}
+    return {"latency": latency, "payload": payload, "burst": burst}
 
 
 if __name__ == "__main__":

@@ -338,3 +338,14 @@ def test_an_agent_has_enough_of_ours(
     agent = of(fleet_of(1), "a0")
     agent.outstanding = outstanding
     assert scoring.has_room(agent, Request(cpus=cpus), run_s) is room
+
+
+def test_who_was_sent_a_payload_before_need_not_be_sent_it_again() -> None:
+    fleet = fleet_of(2)
+    fleet.estimates.transfers.learn("here", 10 * MIB, 1.0)
+    knows = fleet.get("a1")
+    assert knows is not None
+    knows.sent([b"digest"])
+    rows = score(fleet, size_bytes=100 * MIB, kept=((b"digest", 99 * MIB),))
+    assert (rows["a0"].moved_bytes, rows["a1"].moved_bytes) == (100 * MIB, MIB)
+    assert rows["a1"].transfer_s < rows["a0"].transfer_s
