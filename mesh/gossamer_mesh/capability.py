@@ -139,5 +139,5 @@ def decode(data: bytes) -> Capabilities:
     """Return the document in `data`; `ProtocolError` if it is none."""
     try:
         return _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"not a capability document of protocol v1 ({error})") from error

@@ -25,7 +25,7 @@ def unpack(entry: Registered, kept: bytes) -> FunctionCode:
         raise ProtocolError(f"the code kept for {entry} is not what was registered")
     try:
         code = _decoder.decode(kept)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"the code kept for {entry} cannot be read ({error})") from error
     if code.digest != entry.digest:
         raise ProtocolError(f"the code kept for {entry} is that of another function")

@@ -73,9 +73,9 @@ def decode(key: str, value: bytes) -> Registered:
         raise ProtocolError(f"a registered function is not described by {len(value)} bytes")
     try:
         entry = _decoder.decode(value)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"not a registered function of protocol v1 ({error})") from error
-    if entry.key != key or not 1 <= entry.version <= MOST_VERSION:
+    if entry.key != key or not 1 <= entry.version <= MOST_VERSION or "." in entry.name:
         raise ProtocolError(f"what {key!r} says is of {entry!s}")
     return entry
 

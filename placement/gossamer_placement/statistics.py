@@ -82,7 +82,7 @@ def decode(data: bytes) -> Published:
             )
         functions = _functions_decoder.decode(envelope.functions)
     # OverflowError: an integer that is no float.
-    except (msgspec.DecodeError, RecursionError, OverflowError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         return Published(unreadable=f"not statistics of functions ({error})")
     return Published(functions=tuple(filter(meant, functions))[:MOST_FUNCTIONS])
 

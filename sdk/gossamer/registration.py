@@ -73,7 +73,7 @@ def options_in(entry: Registered) -> Options:
     """Return how calls of it are run; `ProtocolError` if that cannot be read."""
     try:
         return _options_decoder.decode(entry.options)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(
             f"the options of {entry} cannot be read ({error}): was it registered with a newer "
             "version of gossamer?"

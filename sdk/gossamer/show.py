@@ -68,9 +68,9 @@ class FunctionTable(list[Registered]):
         return [
             (
                 str(each),
-                each.description,
-                each.owner,
-                each.created,
+                plain(each.description),
+                plain(each.owner),
+                plain(each.created),
                 each.python or "any",
                 f"{each.digest.hex()[:12]} ({show_bytes(each.code_bytes)})",
             )
@@ -131,9 +131,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     for row in rows:
         shown.add_row(*row)
     text = io.StringIO()
-    Console(file=text, width=200, color_system=None, highlight=False).print(shown)
+    # What is shown is text of others: no markup, no emoji.
+    Console(
+        file=text, width=200, color_system=None, highlight=False, markup=False, emoji=False
+    ).print(shown)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     return "\n".join(line for line in lines if line)
+
+
+def plain(text: str) -> str:
+    """Return text of others on one line, without what a terminal would obey."""
+    return "".join(each if each.isprintable() else "�" for each in " ".join(text.split()))
 
 
 def html_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

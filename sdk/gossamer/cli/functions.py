@@ -16,7 +16,7 @@ from gossamer.cli.options import context_option
 from gossamer.cli.run import load
 from gossamer.options import DEFAULT
 from gossamer.registration import options_in
-from gossamer.show import FunctionTable
+from gossamer.show import FunctionTable, plain
 from gossamer_mesh import registered
 from gossamer_mesh.errors import UnknownFunctionError
 from gossamer_mesh.registered import Registered
@@ -153,4 +153,4 @@ def _print(data: dict[str, Any], versions: list[str]) -> None:
     click.echo(data["reference"])
     for key, value in told.items():
         if value:
-            click.echo(f"  {key:<12} {value}")
+            click.echo(f"  {key:<12} {plain(value)}")

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
 from gossamer_agent.config import build
 from gossamer_agent.document import Document
 from gossamer_mesh import capability
 from gossamer_mesh.capability import Capabilities, Power, Price
+from gossamer_mesh.errors import ProtocolError
 
 HOUR_S = 3600.0
 FOUND = Capabilities(
@@ -94,3 +96,9 @@ def test_what_alone_may_run_is_said_and_renewed_when_the_registry_says_otherwise
     assert document.renewed(0.0, None, ())
     assert document_of().current.allow is None
     assert document_of(allow=[]).current.allow == ()
+
+
+def test_a_document_with_text_that_is_none_is_refused():
+    whole = capability.encode(msgspec.structs.replace(FOUND, host="mark"))
+    with pytest.raises(ProtocolError, match="not a capability document"):
+        capability.decode(whole.replace(b"mark", b"\xff\xfe\xfd\xfc"))

@@ -42,6 +42,7 @@ def test_what_a_newer_version_says_besides_is_passed_over() -> None:
         ("describe.3", registered.encode(ENTRY)),
         ("other.2", registered.encode(ENTRY)),
         ("describe.0", registered.encode(msgspec.structs.replace(ENTRY, version=0))),
+        ("a.b.2", registered.encode(msgspec.structs.replace(ENTRY, name="a.b"))),
         ("describe.2", b"x" * (MOST_ENTRY_BYTES + 1)),
     ],
 )

@@ -91,3 +91,16 @@ def test_a_coordinate_that_is_none_is_refused(coordinate: object) -> None:
     fields: list[object] = msgspec.msgpack.decode(wire.encode(CONTROLS[0]))
     with pytest.raises(ProtocolError):
         wire.decode_control(msgspec.msgpack.encode([*fields[:-1], coordinate]))
+
+
+@pytest.mark.parametrize("what", ["run", "out", "heartbeat", "claim"])
+def test_text_that_is_none_is_refused_like_any_other_garbage(what: str) -> None:
+    whole = {
+        "run": wire.encode(wire.Run(1, wire.Job(b"digest", "mark"), [])),
+        "out": wire.encode(wire.Out(1, 1, STATE, [wire.Refused(1, 1, "full", "mark")])),
+        "heartbeat": wire.encode(wire.Heartbeat("mark", "b", 1, 2, 10.0, STATE)),
+        "claim": wire.encode(wire.Claim("mark", 1, "h")),
+    }[what]
+    assert whole.count(b"mark") == 1
+    with pytest.raises(ProtocolError, match="do both sides run the same version"):
+        getattr(wire, f"decode_{what}")(whole.replace(b"mark", b"\xff\xfe\xfd\xfc"))

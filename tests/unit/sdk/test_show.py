@@ -7,11 +7,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from gossamer.show import CARBON, COLUMNS, LINES, PRICE, AgentTable, html_task
+from gossamer.show import (
+    CARBON,
+    COLUMNS,
+    LINES,
+    PRICE,
+    AgentTable,
+    FunctionTable,
+    html_task,
+)
 from gossamer.task import Timings
 from gossamer.transcript import Progress
 from gossamer_mesh import wire
 from gossamer_mesh.capability import Power, Price
+from gossamer_mesh.registered import Registered
 from gossamer_placement.candidate import Candidate
 from tests.unit.sdk.desk import a_document
 
@@ -105,3 +114,17 @@ def test_nothing_that_a_task_or_an_agent_says_is_markup():
     assert "<script" not in html
     assert html.count("&lt;script&gt;") == len(said) + 1
     assert "<script" not in a_table({"site": EVIL, "labels": {EVIL: EVIL}})._repr_html_()
+
+
+def test_what_others_wrote_is_shown_as_text_and_not_obeyed():
+    entry = Registered(
+        name="f",
+        version=1,
+        digest=b"d" * 16,
+        content="c",
+        description="a [/docs] :smile:\x1b[2J\nb",
+    )
+    shown = repr(FunctionTable([entry]))
+    assert "a [/docs] :smile:�[2J b" in shown
+    assert "[/docs]" in repr(a_table({"labels": {"room": "[/docs]"}}))
+    assert repr(FunctionTable([])) == "no functions"
