@@ -112,11 +112,21 @@ class Transcript:
                 self._pieces.append(piece)
                 self._size += PIECE + len(piece.text)
             while self._size > KEPT and len(self._pieces) > 1:
-                self._size -= PIECE + len(self._pieces.popleft().text)
-                self._first += 1
+                self._shorten(self._size - KEPT)
             self._changed.notify_all()
         for tell in list(self._told):
             tell()
+
+    def _shorten(self, excess: int) -> None:
+        """Drop the oldest piece, or so much of its beginning."""
+        oldest = self._pieces.popleft()
+        if len(oldest.text) > excess:
+            rest = msgspec.structs.replace(oldest, text=oldest.text[excess:], skipped=UNKNOWN)
+            self._pieces.appendleft(rest)
+            self._size -= excess
+        else:
+            self._size -= PIECE + len(oldest.text)
+            self._first += 1
 
     # -- readers -----------------------------------------------------------------------------
 
@@ -125,7 +135,8 @@ class Transcript:
         with self._changed:
             pieces, older = list(self._pieces), self._first > 0
         last = pieces[-1].attempt if pieces else 0
-        older = older and pieces[0].attempt == last
+        noted = bool(pieces) and pieces[0].stream == stream and pieces[0].skipped
+        older = older and pieces[0].attempt == last and not noted
         shown = [each.shown for each in pieces if each.stream == stream and each.attempt == last]
         return (_note(UNKNOWN) + "\n" if older and shown else "") + "".join(shown)
 

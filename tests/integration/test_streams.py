@@ -274,4 +274,5 @@ def test_a_task_that_prints_a_gigabyte_delays_nobody_and_is_cut_with_a_note(flee
         assert "cut ...]" in task.stdout
         notes = [line for line in task.logs() if line.skipped]
         assert notes
+        assert sum(len(str(line)) for line in task.logs()) > 30_000
         assert sum(len(str(line)) for line in task.logs()) < 200_000

@@ -118,6 +118,19 @@ def test_who_follows_and_falls_behind_sees_where_something_is_missing():
     assert pieces[-1].text == "line 10000\n"
 
 
+def test_of_pieces_as_large_as_what_is_kept_the_end_is_kept():
+    held = Transcript()
+    for number, letter in enumerate("abc", start=1):
+        held.add(log(number, letter * KEPT, left=10))
+    held.add(log(4, "", left=500))
+    text = held.text("stdout")
+    assert text.startswith("[... cut ...]\nccc")
+    assert KEPT - 200 < text.count("c") < KEPT
+    assert text.endswith("c[... 500 characters cut ...]\n")
+    notes = [line.skipped for line in lines(held) if line.skipped]
+    assert notes == [-1, 500]
+
+
 def test_one_piece_is_kept_however_long():
     held = Transcript()
     held.add(log(1, "x" * (2 * KEPT)))
@@ -154,3 +167,12 @@ def test_who_wants_to_be_told_is_told_of_every_change_until_they_have_enough():
     held.end(1, None)
     enough()
     assert changes == ["one", "one"]
+
+
+def test_a_cut_beginning_is_noted_once_and_for_each_stream():
+    held = Transcript()
+    held.add(log(1, "e" * 100, "stderr"))
+    held.add(log(2, "o" * KEPT))
+    held.add(log(3, "e" * 100, "stderr"))
+    assert held.text("stdout").count("[... cut ...]") == 1
+    assert held.text("stderr") == "[... cut ...]\n" + "e" * 100
