@@ -603,5 +603,5 @@ def test_agents_of_another_python_are_told_before_anything_is_sent():
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
     assert str(work.problem).startswith(
         f"{__name__}.Squarer can only be run by Python {here}, because it is sent as a pickle "
-        f"(it is, a {__name__}.Squarer); the agents run 3.8: make it self-contained"
+        f"(it is a {__name__}.Squarer); the agents run 3.8: make it self-contained"
     )

@@ -22,7 +22,7 @@ from gossamer_mesh.code.captured import Captured, captured, functions_of, names_
 from gossamer_mesh.code.listing import listing_of_class, listing_of_function
 from gossamer_mesh.code.references import attributes_of, class_names
 from gossamer_mesh.code.syntax import canonical_syntax, function_syntax
-from gossamer_mesh.code.values import Unstable, pack, plain, unstable
+from gossamer_mesh.code.values import ITSELF, Unstable, pack, placed, plain, unstable
 from gossamer_mesh.origin import MAIN, is_own_code, is_own_name, named
 
 DIGEST_BYTES: Final = 16
@@ -59,11 +59,14 @@ def meaning(fn: object, *, includes: Iterable[bytes] = (), image: str = "") -> M
     `image` is the container image that it is meant for.
     """
     try:
-        text = _Canonical().value(fn, "it is")
+        text = _Canonical().value(fn, ITSELF)
     except Unstable as reason:
         return Meaning(None, str(reason))
     except RecursionError:
         return Meaning(None, "what it refers to is nested too deeply")
+    # Values are the user's, and what they do when they are looked at is up to them.
+    except Exception as error:  # noqa: BLE001 - see above
+        return Meaning(None, f"it refers to what cannot be looked at ({type(error).__name__})")
     environment = pack("includes", *sorted(digest.hex() for digest in includes))
     whole = pack(_VERSION, text, environment, pack("image", image))
     return Meaning(hashlib.blake2b(whole.encode(), digest_size=DIGEST_BYTES).digest(), "")
@@ -109,7 +112,7 @@ class _Canonical:
 
     def module(self, value: types.ModuleType, where: str) -> str:
         if value.__name__ in MAIN or is_own_code(value):
-            raise Unstable(f"{where}, the whole of your module {value.__name__}")
+            raise Unstable(f"{placed(where)}the whole of your module {value.__name__}")
         return pack("module", value.__name__)
 
     def wrapped(self, value: Any, where: str) -> str:

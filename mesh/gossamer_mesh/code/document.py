@@ -22,6 +22,7 @@ from gossamer_mesh.code.expression import NotSelfContained, plain_expression, re
 from gossamer_mesh.code.listing import Listing, listing_of_class, listing_of_function
 from gossamer_mesh.code.references import class_names
 from gossamer_mesh.code.syntax import FunctionNode
+from gossamer_mesh.code.values import ITSELF, placed
 from gossamer_mesh.origin import is_own_name, named
 
 # What every module has of itself.
@@ -41,9 +42,15 @@ def document(fn: object) -> Document:
     """Write the source form of `fn`, or raise `NotSelfContained` with the reason."""
     writer = _Document()
     try:
-        entry = writer.value(fn, "it is")
+        entry = writer.value(fn, ITSELF)
+    except NotSelfContained:
+        raise
     except RecursionError:
         raise NotSelfContained("what it refers to is nested too deeply") from None
+    # Values are the user's, and what they do when they are looked at is up to them.
+    except Exception as error:
+        kind = type(error).__name__
+        raise NotSelfContained(f"it refers to what cannot be looked at ({kind})") from error
     data = {
         "entry": entry,
         "modules": writer.modules,
@@ -97,7 +104,8 @@ class _Document:
             return self.imported(value.__name__)
         top = value.__name__.partition(".")[0]
         raise NotSelfContained(
-            f"{where}, your module {value.__name__} (gossamer.include({top!r}) sends it as files)"
+            f"{placed(where)}your module {value.__name__} "
+            f"(gossamer.include({top!r}) sends it as files)"
         )
 
     def builtin(self, value: types.BuiltinFunctionType, where: str) -> str:
@@ -118,15 +126,15 @@ class _Document:
             return self.imported(fn.__module__, fn.__qualname__)
         if id(fn) in self._numbers:
             return f"_[{self._numbers[id(fn)]}]"
-        what = where if self.definitions else "it is"
+        what = placed(where if self.definitions else ITSELF)
         listing = listing_of_function(fn)
         if listing is None:
-            raise NotSelfContained(f"{what}, a function whose source is not to be had")
+            raise NotSelfContained(f"{what}a function whose source is not to be had")
         outer = fn.__qualname__.split(".")[-2:-1]
         if outer and outer != ["<locals>"]:
-            raise NotSelfContained(f"{what}, the method {fn.__qualname__}")
+            raise NotSelfContained(f"{what}the method {fn.__qualname__}")
         if getattr(listing.node, "type_params", None):
-            raise NotSelfContained(f"{what}, a generic function with type parameters of its own")
+            raise NotSelfContained(f"{what}a generic function with type parameters of its own")
         return self._define(fn, listing, "" if not self.definitions else f"{fn.__qualname__!r} ")
 
     def _define(self, fn: types.FunctionType, listing: Listing[FunctionNode], name: str) -> str:
@@ -179,7 +187,9 @@ class _Document:
             return f"_[{self._numbers[id(cls)]}]"
         listing = listing_of_class(cls)
         if listing is None:
-            raise NotSelfContained(f"{where}, the class {cls.__qualname__}, whose source is not it")
+            raise NotSelfContained(
+                f"{placed(where)}the class {cls.__qualname__}, whose source is not to be had"
+            )
         looked_up = class_names(listing.node)
         for fn in functions_of(cls):
             if fn.__code__.co_filename == listing.file:

@@ -17,6 +17,9 @@ from typing import Any, Final, Protocol
 
 from gossamer_mesh.code.syntax import constant
 
+ITSELF: Final = "it is"
+"""The place of what is asked about."""
+
 LONG: Final = 256
 """Texts and bytes that are longer are written by their digest."""
 
@@ -73,7 +76,12 @@ def unstable(value: object, where: str, why: str = "") -> Unstable:
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else _full(kind)
     article = "an" if name[:1].lower() in "aeiou" else "a"
-    return Unstable(f"{where}, {article} {name}{why}")
+    return Unstable(f"{placed(where)}{article} {name}{why}")
+
+
+def placed(where: str) -> str:
+    """Return how the sentence goes on: "it is a lock", "closes over 'x', a lock"."""
+    return f"{where} " if where == ITSELF else f"{where}, "
 
 
 def plain(value: object, where: str, walk: Walk) -> str | None:

@@ -234,9 +234,9 @@ LOOP.append(LOOP)
         (over([{"a": LOCK}]), "closes over 'value'[0]['a'], a _thread.lock"),
         (over(LOOP), "closes over 'value'[0], a list that holds itself"),
         (pair(), "'pair.<locals>.down' shares a variable with another function"),
-        (Shape().area, "it is, a method"),
-        (Shape.area, "it is, the method Shape.area"),
-        (eval("lambda: 1"), "it is, a function whose source is not to be had"),  # noqa: S307 - the point of it
+        (Shape().area, "it is a method"),
+        (Shape.area, "it is the method Shape.area"),
+        (eval("lambda: 1"), "it is a function whose source is not to be had"),  # noqa: S307 - the point of it
     ],
 )
 def test_what_is_not_self_contained_says_why(fn, reason):

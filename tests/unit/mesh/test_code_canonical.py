@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from gossamer_mesh.code.canonical import meaning
+from gossamer_mesh.code.document import document
+from gossamer_mesh.code.expression import NotSelfContained
 
 _numbers = itertools.count()
 
@@ -323,3 +325,20 @@ def test_what_is_nested_too_deeply_is_unstable():
         return deep
 
     assert meaning(use) == (None, "what it refers to is nested too deeply")
+
+
+class Shy:
+    @property
+    def __class__(self):
+        raise ValueError
+
+
+def test_what_cannot_be_looked_at_is_unstable_and_not_self_contained():
+    value = Shy()
+
+    def use():
+        return value
+
+    assert meaning(use) == (None, "it refers to what cannot be looked at (ValueError)")
+    with pytest.raises(NotSelfContained, match="cannot be looked at \\(ValueError\\)"):
+        document(use)

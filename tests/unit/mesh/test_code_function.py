@@ -44,7 +44,7 @@ def test_a_self_contained_function_is_sent_as_source_that_any_version_can_run():
 def test_what_is_not_is_sent_as_a_pickle_for_this_version_and_says_why():
     code = describe(Scale(3))
     assert (code.form, code.python, code.stable) == ("pickle", PYTHON, True)
-    assert code.bound == f"it is, a {__name__}.Scale"
+    assert code.bound == f"it is a {__name__}.Scale"
 
 
 def test_without_a_canonical_form_the_digest_is_that_of_the_bytes():

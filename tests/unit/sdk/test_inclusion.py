@@ -83,7 +83,7 @@ def test_an_import_that_agents_do_not_have_is_pointed_out(own_pkg):
 def test_what_stands_in_the_way_is_explained():
     told = gossamer.explain_function(Held())
     assert told.form == "pickle"
-    assert "as a pickle: it is, a" in str(told)
+    assert "as a pickle: it is a" in str(told)
     assert f"Python {sys.version_info[0]}.{sys.version_info[1]} alone" in str(told)
 
 
