@@ -61,7 +61,7 @@ def load(path: Path) -> Access:
         )
     try:
         access = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path} is not an access file ({error}): expected JSON with url, user and password",
             path=str(path),

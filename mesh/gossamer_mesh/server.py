@@ -96,7 +96,7 @@ class Server:
         while True:
             try:
                 ports = _ports.decode(path.read_bytes())
-            except (FileNotFoundError, msgspec.DecodeError):
+            except (FileNotFoundError, ValueError):
                 # Not there yet, or not written to its end yet.
                 if not self.alive():
                     return False
@@ -205,7 +205,7 @@ def _recorded(directory: Path) -> Process | None:
         return _process.decode(record.read_bytes())
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise ServerError(
             f"{record} does not tell which server runs here ({error}): end that server if it "
             "runs, then remove the file",

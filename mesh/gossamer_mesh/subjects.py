@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.errors import ConfigError, ProtocolError
 
 ROOT: Final = "gsm.v1"
 AGENTS_BUCKET: Final = "gsm-agents"
@@ -104,6 +104,9 @@ def last_token(subject: str) -> str:
 
 
 def inbox_parts(subject: str) -> tuple[str, int]:
-    """Return (agent, number) of a subject made by `inbox`."""
-    _, agent, number = subject.rsplit(".", 2)
-    return agent, int(number)
+    """Return (agent, number) of a subject made by `inbox`; `ProtocolError` if it is none."""
+    try:
+        _, agent, number = subject.rsplit(".", 2)
+        return agent, int(number)
+    except ValueError as error:
+        raise ProtocolError(f"{subject[:200]!r} is no inbox of this protocol") from error

@@ -370,7 +370,7 @@ class Client:
             return
         try:
             agent, number = subjects.inbox_parts(message.subject)
-        except ValueError:
+        except ProtocolError:
             return
         self._perform(self._keeper.unheard(agent, number, self._link.now()))
         if self._keeper.fleet.get(agent) is None:

@@ -111,6 +111,12 @@ def current() -> str | None:
         return _current().read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{_current()} does not name a context (it is not text): remove it, or run "
+            "gossamer context use NAME",
+            path=str(_current()),
+        ) from error
 
 
 def _folder() -> Path:

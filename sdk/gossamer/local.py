@@ -157,7 +157,7 @@ def _check_same(
 def _load_agent(place: Path) -> _Agent | None:
     try:
         agent = _agent.decode((place / "agent.json").read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, ValueError):
         # A file that does not tell a process names none that we may touch.
         return None
     return agent if agent.process.alive() else None

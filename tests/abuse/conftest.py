@@ -34,13 +34,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 class Bystander:
     """The process, and what it has seen since it was last asked."""
 
-    def __init__(self, access: Path, *agents: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(BYSTANDER), str(access), *agents],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+    def __init__(self, access: Path, log: Path, *agents: str) -> None:
+        self.log = log
+        with log.open("w") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, str(BYSTANDER), str(access), *agents],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
 
     def seen(self) -> tuple[int, list[str], float]:
         """Return (calls, errors, the longest call in seconds)."""
@@ -112,7 +115,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 
 @pytest.fixture(scope="session")
 def bystander(ground: Ground) -> Iterator[Bystander]:
-    process = Bystander(ground.access, "yard", "steady")
+    process = Bystander(ground.access, ground.directory / "bystander.log", "yard", "steady")
     try:
         process.wait()
         yield process

@@ -67,6 +67,7 @@ def test_a_file_that_others_can_read_is_refused_with_the_command_that_helps(
         b'{"url": "nats://h:1", "user": "ada", "password": "s3cret-pass", "pasword": "x"}',
         b'{"url": "ftp://h:1", "user": "ada", "password": "s3cret-pass"}',
         b'\xff{"url"',
+        b'{"url": "nats://h:1", "user": "\xc3(", "password": "s3cret-pass"}',
     ],
 )
 def test_what_is_not_an_access_file_is_refused_without_its_password(tmp_path: Path, content: bytes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gossamer_mesh import wire
+from gossamer_mesh import subjects, wire
 from gossamer_mesh.errors import ProtocolError
 
 HERE = (0.001, -0.002, 0.003, 0.0005)
@@ -104,3 +104,10 @@ def test_text_that_is_none_is_refused_like_any_other_garbage(what: str) -> None:
     assert whole.count(b"mark") == 1
     with pytest.raises(ProtocolError, match="do both sides run the same version"):
         getattr(wire, f"decode_{what}")(whole.replace(b"mark", b"\xff\xfe\xfd\xfc"))
+
+
+def test_an_inbox_comes_back_as_it_was_and_nothing_else_is_one() -> None:
+    assert subjects.inbox_parts(subjects.inbox("ann", "a", 7)) == ("a", 7)
+    for wrong in ("", "a.b", "_INBOX_ann.a.x", "_INBOX_ann.a.", "." * 99):
+        with pytest.raises(ProtocolError, match="no inbox"):
+            subjects.inbox_parts(wrong)

@@ -7,6 +7,7 @@ import pytest
 from gossamer import contexts
 from gossamer_mesh.access import Access
 from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.places import config_dir
 
 LAB = Access("nats://lab.example:4222", "ada", "pw-lab")
 HPC = Access("tls://hpc.example:443", "bob", "pw-hpc")
@@ -113,6 +114,14 @@ def test_only_a_context_that_exists_can_be_chosen():
     with pytest.raises(ConfigError, match="no such context"):
         contexts.use("lab")
     assert contexts.current() is None
+
+
+def test_a_current_context_that_is_not_text_is_told():
+    contexts.save("lab", LAB)
+    contexts.use("lab")
+    (config_dir() / "contexts" / "current").write_bytes(b"\xc3(")
+    with pytest.raises(ConfigError, match="does not name a context"):
+        contexts.current()
 
 
 def test_no_context_may_be_current():
