@@ -7,6 +7,7 @@ as a name and a state (`named`, `instance`), and the client makes them from its 
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
 import enum
 import io
@@ -300,8 +301,22 @@ def _failure(value: Any, what: str, error: Exception) -> PicklingFailure:
     module = "" if kind.__module__ == "builtins" else kind.__module__ + "."
     return PicklingFailure(
         f"{what} cannot be pickled: {path} is of type {module}{kind.__qualname__} "
-        f"({str(error) or type(error).__name__}). Return what it is made from"
+        f"({_said(error)}). Return what it is made from"
     )
+
+
+def _said(error: Exception) -> str:
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001 - the user's own __str__
+        return type(error).__name__
+
+
+def _shown(key: Any) -> str:
+    try:
+        return repr(key)[:40]
+    except Exception:  # noqa: BLE001 - the user's own __repr__
+        return f"<{_class_of(key).__name__}>"
 
 
 def _culprit(value: Any) -> tuple[str, Any]:
@@ -311,13 +326,15 @@ def _culprit(value: Any) -> tuple[str, Any]:
     while going and id(value) not in seen:
         seen.append(id(value))
         going = False
-        for step, part in _parts(value):
-            tries += 1
-            if tries > _MAX_TRIES:
-                break
-            if not _can_be_pickled(part):
-                value, path, going = part, path + step, True
-                break
+        # Looking into an object may call its class's own code; then this is how far we get.
+        with contextlib.suppress(Exception):
+            for step, part in _parts(value):
+                tries += 1
+                if tries > _MAX_TRIES:
+                    break
+                if not _can_be_pickled(part):
+                    value, path, going = part, path + step, True
+                    break
     return path, value
 
 
@@ -336,7 +353,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         return
     if issubclass(cls, dict):
         for key, item in value.items():
-            yield f"[{repr(key)[:40]}]", item
+            yield f"[{_shown(key)}]", item
     elif issubclass(cls, (list, tuple)):
         for index, item in enumerate(value):
             yield f"[{index}]", item

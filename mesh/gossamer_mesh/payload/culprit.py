@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, cast
@@ -29,13 +30,15 @@ def find_culprit(value: object, path: str, can_be_pickled: Callable[[object], bo
     while going and id(value) not in seen:
         seen.add(id(value))
         going = False
-        for step, part in _parts(value, path):
-            tries += 1
-            if tries > _MAX_TRIES:
-                break
-            if not can_be_pickled(part):
-                value, path, going = part, step, True
-                break
+        # Looking into an object may call its class's own code; then this is how far we get.
+        with contextlib.suppress(Exception):
+            for step, part in _parts(value, path):
+                tries += 1
+                if tries > _MAX_TRIES:
+                    break
+                if not can_be_pickled(part):
+                    value, path, going = part, step, True
+                    break
     kind = type(value)
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return Culprit(path, f"{module}{kind.__qualname__}")
@@ -95,5 +98,8 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 
 def _shown(key: object) -> str:
-    shown = repr(key)
+    try:
+        shown = repr(key)
+    except Exception:  # noqa: BLE001 - the user's own __repr__
+        return f"<{type(key).__name__}>"
     return shown if len(shown) <= 40 else f"{shown[:37]}..."  # noqa: PLR2004 - a line's worth

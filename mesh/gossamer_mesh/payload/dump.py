@@ -250,5 +250,8 @@ def _ordinal(index: int, names: Sequence[str]) -> str:
 
 
 def _short(error: Exception) -> str:
-    text = str(error).partition("\n")[0]
+    try:
+        text = str(error).partition("\n")[0]
+    except Exception:  # noqa: BLE001 - the user's own __str__
+        text = ""
     return text or type(error).__name__

@@ -11,7 +11,7 @@ import pytest
 
 from gossamer_agent.worker import pickling
 from gossamer_mesh.errors import PayloadError, RemoteError
-from gossamer_mesh.payload import Trust, load_error
+from gossamer_mesh.payload import Trust, dump_arguments, load_error
 
 
 class DimError(Exception):
@@ -149,6 +149,42 @@ def test_an_unpicklable_result_is_a_payload_error_here():
     exc = load_error(pickling.dump_error(failure), Trust(), agent="a")
     assert type(exc) is PayloadError
     assert str(exc).startswith("the result of lab.expose cannot be pickled: result[0]")
+
+
+class Sullen:
+    """Tells nothing of itself, and breaks whoever looks into it."""
+
+    def __repr__(self):
+        raise RuntimeError("nothing to see")
+
+    def __getattribute__(self, name):
+        if name == "__dict__":
+            raise RuntimeError("keep out")
+        return super().__getattribute__(name)
+
+
+class SullenError(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+class Raises:
+    def __reduce__(self):
+        raise SullenError
+
+
+def test_a_result_that_tells_nothing_of_itself_is_named_all_the_same():
+    failure = raised(lambda: pickling.dump_value({Sullen(): threading.Lock()}, "f"))
+    assert "result[<Sullen>] is of type _thread.lock" in str(failure)
+    failure = raised(lambda: pickling.dump_value([Sullen(), threading.Lock()], "f"))
+    assert str(failure).startswith("the result of f cannot be pickled")
+
+
+def test_an_argument_that_tells_nothing_of_itself_is_named_all_the_same():
+    with pytest.raises(PayloadError, match=r"\[<Sullen>\].*lock"):
+        dump_arguments(({Sullen(): threading.Lock()},), {}, what="f")
+    with pytest.raises(PayloadError, match="SullenError"):
+        dump_arguments((Raises(),), {}, what="f")
 
 
 def test_groups_keep_their_members():
