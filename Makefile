@@ -76,6 +76,11 @@ fast: venv ## only the unit tests
 abuse: venv ## garbage, dead clients, broken clocks, hostile calls: each case, what happened, who noticed
 	$(PY) -m pytest -q tests/abuse $(ARGS)
 
+.PHONY: fuzz
+fuzz: venv ## a million inputs for every decoder, guided by coverage where atheris can be installed
+	$(PY) -m pip -q install --disable-pip-version-check -e '.[fuzz]' || true
+	$(PY) -m tests.fuzz $(ARGS)
+
 .PHONY: bench
 bench: venv ## us and our peers on this machine, in one run and one table
 	$(PY) -m testbed.bench $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import struct
 from collections.abc import Callable, Iterator
@@ -27,7 +28,10 @@ MESSAGES: Final = (
 
 def silly(kind: type, rng: random.Random) -> Any:
     """Return a well-formed value of `kind` that nobody in their senses would send."""
-    return _value(inspect.type_info(kind), rng)
+    return _value(_type_info(kind), rng)
+
+
+_type_info = functools.cache(inspect.type_info)
 
 
 def _value(kind: inspect.Type, rng: random.Random) -> Any:  # noqa: C901, PLR0911 - one return a kind of type
