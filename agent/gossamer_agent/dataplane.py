@@ -199,11 +199,17 @@ class DataPlane:
     def _resend(self, caller: str, asked: wire.Resend) -> None:
         if asked.incarnation != self._incarnation:
             return
-        messages, complete = self._ledger(caller).again(asked.first, asked.last)
+        ledger = self._ledger(caller)
+        # Who asks for what was never sent was told of it by somebody else: to say that it is gone
+        # would have the caller take what we send under these numbers for what it has had.
+        last = min(asked.last, ledger.last_seq)
+        if asked.first > last:
+            return
+        messages, complete = ledger.again(asked.first, last)
         for data in messages:
             self._link.publish(subjects.out(caller, self._name), data)
         if not complete:
-            self._reply(caller, [wire.Gone(asked.first, asked.last)])
+            self._reply(caller, [wire.Gone(asked.first, last)])
 
     # -- from and to workers -----------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -89,7 +90,9 @@ def main() -> None:
         _guided(one, tally, count, [*decoders.inputs(decoder, SEEDS, rng)], seed)
 
 
-def _guided(one, tally: Tally, count: int, seeds: list[bytes], seed: int) -> NoReturn:  # type: ignore[no-untyped-def]
+def _guided(
+    one: Callable[[bytes], None], tally: Tally, count: int, seeds: list[bytes], seed: int
+) -> NoReturn:
     import atheris  # noqa: PLC0415  not on every machine
 
     corpus = tempfile.TemporaryDirectory(prefix="gossamer-fuzz-")

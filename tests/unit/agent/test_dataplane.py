@@ -171,6 +171,20 @@ def test_messages_are_split_before_they_are_too_large(site):
     assert [out.seq for out in site.outs] == list(range(1, len(site.outs) + 1))
 
 
+def test_what_was_never_sent_is_not_said_to_be_gone(site):
+    far = site.attach()
+    site.run(1)
+    site.answer(far, 1)
+    site.network.run_for(1)
+    sent = len(site.outs)
+    last = site.outs[-1].seq
+    site.control(wire.Resend(INCARNATION, last + 1, 10**12))
+    assert len(site.outs) == sent
+    site.plane._ledger("ann").forget()
+    site.control(wire.Resend(INCARNATION, 1, 10**12))
+    assert site.records(wire.Gone) == [wire.Gone(1, last)]
+
+
 def test_what_programs_printed_comes_with_the_result(site):
     far = site.attach()
     site.run(1)
