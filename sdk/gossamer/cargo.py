@@ -5,10 +5,16 @@ Made when the first one is seen. `keep` is for any thread, all else for the link
 
 from __future__ import annotations
 
+import functools
+import sys
 import threading
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from gossamer.move import Move
 from gossamer_mesh import subjects, wire
 from gossamer_mesh.blob import SHARED_MEMORY, Depot, Held, Store
 from gossamer_mesh.places import state_dir
@@ -18,6 +24,11 @@ if TYPE_CHECKING:
     from gossamer_mesh.errors import MeshError
     from gossamer_mesh.link import Link
     from gossamer_mesh.payload import Payload
+
+
+SHOWN_BYTES: Final = 16 * 1024 * 1024
+SHOWN_AFTER_S: Final = 0.5
+"""What takes less is over before it could be seen."""
 
 
 class Cargo:
@@ -30,6 +41,8 @@ class Cargo:
         self._name = name
         self._lock = threading.Lock()
         self._granted: dict[int, tuple[str, tuple[bytes, ...]]] = {}
+        self._moves: dict[tuple[bytes, str], Move] = {}
+        self._showing = False
 
     def keep(self, payload: Payload) -> tuple[Held, wire.Blob]:
         """Write a payload down; `PayloadTooLargeError` if there is no room."""
@@ -50,20 +63,47 @@ class Cargo:
             self._granted[call.task] = agent, digests
             for digest in digests:
                 self.depot.allow(digest, agent)
+            for blob in blobs:
+                sent = functools.partial(self.depot.sent_to, blob.digest, agent)
+                self._watch(Move(f"{run.job.name} → {agent}", blob.size, sent), blob.digest, agent)
 
     def withdraw(self, task: int) -> None:
         agent, digests = self._granted.pop(task, ("", ()))
         for digest in digests:
             self.depot.withdraw(digest, agent)
+            self._moves.pop((digest, agent), None)
 
     def collect(
-        self, blob: wire.Blob, agent: str, done: Callable[[Held | MeshError], None]
+        self, blob: wire.Blob, agent: str, what: str, done: Callable[[Held | MeshError], None]
     ) -> None:
-        """Fetch a result from the agent whose it is."""
+        """Fetch a result of `what` from the agent whose it is."""
         # Whatever the agent says: nobody else is asked.
-        self.depot.fetch(
-            wire.Blob(blob.digest, blob.size, agent, blob.directory, blob.proof), done, thank=True
-        )
+        theirs = msgspec.structs.replace(blob, holder=agent)
+
+        def here(outcome: Held | MeshError) -> None:
+            self._moves.pop((blob.digest, agent), None)
+            done(outcome)
+
+        got = self.depot.fetch(theirs, here, thank=True)
+        if got() < blob.size:
+            self._watch(Move(f"{what} ← {agent}", blob.size, got), blob.digest, agent)
+
+    def _watch(self, move: Move, digest: bytes, agent: str) -> None:
+        """Show how it gets on, where somebody looks on and there may be something to see."""
+        if move.size < SHOWN_BYTES or not sys.stderr.isatty():
+            return
+        self._moves[digest, agent] = move
+        if not self._showing:
+            self._showing = True
+            threading.Thread(target=self._show, name="gossamer-moves", daemon=True).start()
+
+    def _show(self) -> None:
+        time.sleep(SHOWN_AFTER_S)
+        if self._moves:
+            from gossamer.show import moves  # noqa: PLC0415  slow to import: only to show something
+
+            moves(lambda: list(self._moves.values()))
+        self._showing = False
 
     def leave(self, blob: wire.Blob) -> None:
         """Tell an agent that its result is not wanted."""
@@ -77,4 +117,5 @@ class Cargo:
         self.withdraw(work.number)
 
     def close(self) -> None:
+        self._moves.clear()
         self.depot.close()

@@ -481,15 +481,16 @@ class Client:
         work, attempt = effect.work, effect.attempt
 
         def here(outcome: Held | MeshError) -> None:
-            problem = outcome if isinstance(outcome, MeshError) else None
-            if problem is None:
-                work.result = outcome
-            self._perform(self._keeper.collected(work, attempt, problem, self._link.now()))
-            if work.outcome is None:
+            if work.coming is None or work.attempt != attempt:
                 # Nobody waits for it any more.
-                work.result = None
+                return
+            problem = outcome if isinstance(outcome, MeshError) else None
+            work.result = None if problem is not None else outcome
+            self._perform(self._keeper.collected(work, attempt, problem, self._link.now()))
 
-        self.cargo.collect(effect.blob, work.agent, lambda outcome: self._later(here, outcome))
+        self.cargo.collect(
+            effect.blob, work.agent, work.job.name, lambda outcome: self._later(here, outcome)
+        )
 
     def _later(self, fn: Callable[[Held | MeshError], None], outcome: Held | MeshError) -> None:
         # Not in the midst of what is being performed.

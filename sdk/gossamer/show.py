@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import io
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from gossamer.move import Move
 from gossamer_mesh.registered import Registered
 from gossamer_mesh.units import show_bytes, show_seconds
 from gossamer_placement.candidate import Candidate
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from gossamer.task import Task
 
 T = TypeVar("T")
+
+MOVES_S: Final = 0.1
 
 LINES: Final = 20
 CHARACTERS: Final = 4096
@@ -208,6 +212,43 @@ def bar(what: str, total: int | None) -> Generator[Callable[[int], None], None, 
     row = shown.add_task(what, total=total)
     with shown:
         yield lambda count: shown.advance(row, count)
+
+
+def moves(moving: Callable[[], list[Move]]) -> None:
+    """Show on stderr what is `moving`, until that is nothing; nothing stays on the screen."""
+    from rich.console import Console  # noqa: PLC0415  as above
+    from rich.progress import (  # noqa: PLC0415  as above
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    shown = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    rows: dict[Move, TaskID] = {}
+    with shown:
+        while now := moving():
+            for gone in rows.keys() - set(now):
+                shown.remove_task(rows.pop(gone))
+            for move in now:
+                # What is there already, or lies on the same machine, does not move.
+                done = move.done()
+                if move not in rows and 0 < done < move.size:
+                    rows[move] = shown.add_task(move.what, total=move.size)
+                if move in rows:
+                    shown.update(rows[move], completed=min(done, move.size))
+            time.sleep(MOVES_S)
 
 
 def progress(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from email.message import Message
@@ -204,6 +206,8 @@ def sum_of(array, number):
     return float(array[number]) + number
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_one_argument_of_many_tasks_is_sent_at_most_once_to_each_agent(
     fleet: Fleet, way: str
 ) -> None:
@@ -362,3 +366,40 @@ def test_a_full_disk_under_the_cache_ends_in_an_error_that_says_so_and_small_cal
         fleet.end()
         fleet.agents.clear()
         subprocess.run([umount, str(small)], check=True)
+
+
+SHOWN = """
+import os
+import gossamer
+
+with gossamer.connect(ACCESS) as mesh:
+    assert mesh.submit(len, os.urandom(192 * 2**20)).result(50) == 192 * 2**20
+"""
+
+
+def said(source: str, tmp_path: Path, *, terminal: bool) -> str:
+    """What a script writes to its stderr, with a terminal there or a pipe."""
+    path = tmp_path / "shown.py"
+    path.write_text(source)
+    ours, theirs = os.openpty() if terminal else os.pipe()
+    process = subprocess.Popen([sys.executable, str(path)], stderr=theirs)
+    os.close(theirs)
+    heard = b""
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while data := os.read(ours, 65536):
+            heard += data
+    os.close(ours)
+    assert process.wait(10) == 0, heard
+    return heard.decode()
+
+
+@pytest.mark.slow
+def test_a_bar_shows_what_is_on_its_way_to_who_sits_at_a_terminal(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    fleet.add("a", "work.slots = 1\ncache.share = false")
+    source = SHOWN.replace("ACCESS", repr(str(fleet.access)))
+    shown = said(source, tmp_path, terminal=True)
+    assert "len → a" in shown
+    assert "192.0" in shown
+    assert not said(source, tmp_path, terminal=False)

@@ -99,6 +99,7 @@ class Depot:
         self.fetched_bytes = 0
         self.linked_bytes = 0
         self.sent_bytes = 0
+        self._sent: dict[tuple[bytes, str], int] = {}
         self._link = link
         self._name = name
         self._open_bulk = open_bulk
@@ -132,6 +133,12 @@ class Depot:
     def withdraw(self, digest: bytes, asker: str) -> None:
         with self._lock:
             self._serving.withdraw(digest, asker)
+            if not self._serving.allows(digest, asker):
+                self._sent.pop((digest, asker), None)
+
+    def sent_to(self, digest: bytes, asker: str) -> int:
+        """Return how many bytes of a blob were sent to `asker` since it was allowed to have it."""
+        return self._sent.get((digest, asker), 0)
 
     def forget(self, other: str) -> None:
         """Let `other` have nothing any more, and drop what was here for it alone."""
@@ -311,6 +318,8 @@ class Depot:
                 _log.warning("a blob cannot be read: %s", error)
         self._send(piece.asker, message)
         self.sent_bytes += piece.length
+        key = piece.digest, piece.asker
+        self._sent[key] = self._sent.get(key, 0) + piece.length
 
     def _send(self, asker: str, message: bytes | bytearray) -> None:
         if self._bulk is None:

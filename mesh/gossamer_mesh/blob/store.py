@@ -124,6 +124,7 @@ class Store:
         self._chores: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._working = False
         self._closed = False
+        self._pid = os.getpid()
 
     # -- what comes in -----------------------------------------------------------------------
 
@@ -260,6 +261,9 @@ class Store:
 
     def let_go(self, digest: bytes) -> None:
         """Undo one hold."""
+        if os.getpid() != self._pid:
+            # A forked child's copy: the files are its parent's, and the lock may be held for ever.
+            return
         if os.getpid() != self._owner:
             # A forked child's copy: the files are its parent's.
             return
@@ -374,6 +378,8 @@ class Store:
 
     def close(self) -> None:
         """Remove everything."""
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             self._closed = True
             places = list(self._places.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -213,3 +214,17 @@ def test_what_a_killed_owner_left_behind_is_swept_away(
     stores("me").places()
     assert not left.exists()
     assert living.path.exists()
+
+
+def test_a_forked_child_touches_nothing_of_its_parents(stores: Callable[..., Store]) -> None:
+    store = stores()
+    held = store.add(b"pickle", [b"x" * MiB])
+    child = os.fork()
+    if not child:
+        held.release()
+        store.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    settled(store)
+    assert held.path.exists()
+    assert payload(held) == [b"pickle", b"x" * MiB]

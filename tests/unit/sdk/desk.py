@@ -6,7 +6,16 @@ import itertools
 import random
 from typing import Any
 
-from gossamer.effects import Effect, Ended, Running, SendControl, SendRun, Told
+from gossamer.effects import (
+    Collect,
+    Effect,
+    Ended,
+    Leave,
+    Running,
+    SendControl,
+    SendRun,
+    Told,
+)
 from gossamer.hedging import FIRST_NUMBER
 from gossamer.keeper import Keeper
 from gossamer.work import Job, Work, new_work
@@ -44,6 +53,8 @@ class Desk:
         self.controls: list[SendControl] = []
         self.ended: list[Work] = []
         self.running: list[Work] = []
+        self.collects: list[Collect] = []
+        self.left: list[wire.Blob] = []
         self._numbers = itertools.count(1)
         self._states = itertools.count(1)
         self._seqs: dict[tuple[str, int], int] = {}
@@ -143,6 +154,10 @@ class Desk:
                     self.running.append(effect.work)
                 case Ended():
                     self.ended.append(effect.work)
+                case Collect():
+                    self.collects.append(effect)
+                case Leave():
+                    self.left.append(effect.blob)
 
     # -- what was sent -----------------------------------------------------------------------
 
