@@ -58,6 +58,8 @@ class Names:
         self._functions = AskedBucket(link.key_value(subjects.FUNCTIONS_BUCKET))
         self._code = AskedBucket(link.key_value(subjects.CODE_BUCKET))
         self._codes: dict[str, FunctionCode] = {}
+        self._found: dict[str, Registered] = {}
+        self._found_in = -1
         self._jobs: dict[tuple[Registered, Options], Job] = {}
         self._registry = Registry(link, self._settled.set)
 
@@ -138,21 +140,31 @@ class Names:
         """Return what is registered as "describe@2", or as the newest "describe".
 
         `UnknownFunctionError` if nothing is, or if what was registered is not what it is now.
+        Asks nobody for what was found before and has not changed.
         """
-        name, version = registered.parse(str(reference))
+        text, epoch = str(reference), self.epoch
+        if epoch != self._found_in:
+            self._found, self._found_in = {}, epoch
+        known = self._found
+        found = known.get(text)
+        if found is None:
+            found = known[text] = self._search(*registered.parse(text))
+        if isinstance(reference, Registered) and reference.digest != found.digest:
+            raise UnknownFunctionError(
+                f"{found} has other code now than when it was looked up: look it up again with "
+                f'"{found}"',
+                name=found.name,
+                version=found.version,
+            )
+        return found
+
+    def _search(self, name: str, version: int | None) -> Registered:
         found = self._ask(lambda: self._registry.find(name, version))
         if found is None and version is not None:
             # It may have been registered a moment ago, by another process.
             found = self._look(name, version)
         if found is None:
             raise self._unknown(name, version)
-        if isinstance(reference, Registered) and reference.digest != found.digest:
-            raise UnknownFunctionError(
-                f"{found} has other code now than when it was looked up: look it up again with "
-                f'"{found}"',
-                name=name,
-                version=version,
-            )
         return found
 
     def _look(self, name: str, version: int) -> Registered | None:

@@ -124,6 +124,7 @@ def test_the_same_job_is_used_for_the_same_until_the_registry_changes(
     assert party.job(mesh, "f") is party.job(mesh, "f@1") is job
     epoch = ann.names.epoch
     assert mesh._job("f") is job, "what is known asks nobody: nothing steps the network here"
+    assert mesh._apart("f", {"cpus": 1})[1] == {}, "nor are the names of its parameters"
     party.register(ann, g)
     assert ann.names.epoch == epoch + 1
     newest = party.job(mesh, "f")
