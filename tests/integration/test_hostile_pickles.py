@@ -270,6 +270,20 @@ BOMBS = {
     + b"h\x00)R" * 5000
     + b"a" * 4999
     + b".",
+    **{
+        f"a million empty {what}": PROTO + b"](" + made * (1_000_000 // len(made)) + b"e."
+        for what, made in (
+            *(("sets", b"\x8f"), ("dicts", b"}"), ("lists", b"]"), ("frozensets", b"(\x91")),
+        )
+    },
+    **{
+        f"a quarter of a million of {what}": PROTO
+        + name("collections", what)
+        + b"\x940]("
+        + b"h\x00)R" * 240_000
+        + b"e."
+        for what in ("deque", "OrderedDict", "Counter")
+    },
     "deep counters": PROTO
     + name("collections", "Counter")
     + b"\x940"
@@ -331,7 +345,15 @@ ARRAYS = {
     ).replace(b"K\x08\x86", b"K\x00\x86"),
 }
 
-CASES = {**GADGETS, **OPCODES, **BOMBS, **ARRAYS}
+WHOLE = pickle.dumps(
+    [{"a": (1, 2.5, None), "b": [b"x" * 300, "y" * 300]}, np.arange(50), ValueError("x"), 2**70], 5
+)
+TRUNCATED = {
+    f"the first {size} bytes of {len(WHOLE)}": WHOLE[:size]
+    for size in range(0, len(WHOLE), len(WHOLE) // 40)
+}
+
+CASES = {**GADGETS, **OPCODES, **BOMBS, **ARRAYS, **TRUNCATED}
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import re
 from typing import Final
 
 from gossamer_mesh.errors import PayloadError
+from gossamer_mesh.payload.volume import VOLUMINOUS_BYTES, check_volume
 from gossamer_mesh.payload.weight import SMALL_BYTES, check_weight, may_be_heavy
 
 _PROTOCOLS: Final = (b"\x80\x05", b"\x80\x04")
@@ -95,6 +96,12 @@ def _any_token() -> re.Pattern[bytes]:
     return re.compile(b"(?s)" + _token_of(_PLAIN + _BUILDING))
 
 
+@functools.cache
+def _with_data() -> re.Pattern[bytes]:
+    """Match opcodes with data of theirs, as many as follow each other."""
+    return re.compile(b"(?s)(?:" + _GETS + b"|" + _VALUES + b")++")
+
+
 def scan(data: bytes) -> bool:
     """Return whether `data` can make nothing but plain data; `PayloadError` if it is no pickle.
 
@@ -124,6 +131,8 @@ def scan(data: bytes) -> bool:
     if position != last or data[last] != _STOP:
         raise PayloadError("the pickle is truncated")
     runs.append((start, last))
+    if len(data) > VOLUMINOUS_BYTES:
+        check_volume(data, runs, _with_data())
     if may_be_heavy(data):
         check_weight(data, runs, _any_token())
     return run is _plain_run

@@ -24,6 +24,7 @@ import pytest
 from gossamer_agent.worker import pickling
 from gossamer_mesh.errors import PayloadError, TaskLostError, UntrustedResultError
 from gossamer_mesh.payload import Trust, load_chunk, load_value
+from gossamer_mesh.payload.volume import VOLUMINOUS_BYTES
 
 # Run twice: once as the client's module, once as what a worker has of it by value.
 MODULE = """
@@ -580,3 +581,30 @@ def test_a_listed_type_of_other_arguments_is_refused(parts):
 def test_a_buffer_of_one_number_makes_an_array_of_one_dimension():
     made = back(Sent(np._core.numeric._frombuffer, (b"ab", np.dtype("u1"), 2, "C")), Trust())
     assert made.tolist() == [97, 98]
+
+
+LARGE = {
+    "rows": [{"a": i, "b": [i], "c": {i}} for i in range(10_000)],
+    "pairs": [(i, i + 1) for i in range(50_000)],
+    "lists of one": [[i] for i in range(50_000)],
+    "sets of one": [{i} for i in range(40_000)],
+    "empty dicts": [{} for _ in range(150_000)],
+    "brackets": ["}" * 90 + str(i) for i in range(10_000)],
+    "ordered": [collections.OrderedDict(a=i, b=i, c=i) for i in range(15_000)],
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_what_people_return_a_lot_of_is_not_taken_for_a_bomb(what):
+    data, buffers = pickling.dump_value(LARGE[what])
+    assert len(data) > VOLUMINOUS_BYTES
+    assert load_value(data, buffers, Trust(), agent="a") == LARGE[what]
+
+
+def test_empty_things_by_the_million_are_refused_with_what_they_would_take():
+    data = b"\x80\x05](" + b"\x8f" * 1_000_000 + b"e."
+    with pytest.raises(PayloadError, match="1000006 bytes that would take 205 MiB"):
+        load_value(data, (), Trust(), agent="a")
+    # A string does not become a bomb by what is written in it.
+    data = pickle.dumps(["\x8f]}" * 30] + ["]}" * 45 + str(i) for i in range(12_000)], 5)
+    assert len(load_value(data, (), Trust(), agent="a")) == 12_001
