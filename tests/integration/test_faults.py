@@ -26,6 +26,7 @@ from gossamer import (
     TaskTimeoutError,
     WorkerCrashedError,
 )
+from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.process import current
 
 pytestmark = pytest.mark.timeout(40)
@@ -396,6 +397,19 @@ def test_a_client_whose_server_is_gone_closes_at_once(fleet):
     mesh.close()
     assert time.monotonic() - began < 5
     assert task.cancelled()
+
+
+def test_links_that_wait_for_a_server_that_is_gone_close_without_waiting(fleet):
+    links = [NatsLink.connect(fleet.server.access, name=f"link-{number}") for number in range(8)]
+    fleet.kill_server()
+    # By now they wait for a second between two attempts.
+    time.sleep(2.5)
+    took_s = []
+    for link in links:
+        began = time.monotonic()
+        link.close()
+        took_s.append(time.monotonic() - began)
+    assert max(took_s) < 0.5, took_s
 
 
 # -- the client ------------------------------------------------------------------------------------

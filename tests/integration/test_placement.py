@@ -271,7 +271,8 @@ def test_a_hedged_call_does_not_wait_for_an_agent_that_is_stuck(fleet, tmp_path:
         for agent in fleet.agents:
             for _ in range(4):
                 mesh.submit(note, str(tmp_path), 0.1, on=agent).result(WITHIN_S)
-        task = mesh.submit(note, str(tmp_path), 0.1, hedge=True)
+        # Longer than it takes to stop whoever has it, on any machine.
+        task = mesh.submit(note, str(tmp_path), 1.0, hedge=True)
         until(lambda: task.agent)
         stuck = task.agent or ""
         # The lease of its three heartbeats is longer than the call is waited for.

@@ -98,6 +98,7 @@ class NatsLink:
         self._ready = threading.Event()
         self._held = False
         self._lost: asyncio.Event | None = None
+        self._stopped = asyncio.Event()
         self._attempts = itertools.count()
         self._buckets: dict[str, NatsKeyValue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -392,7 +393,10 @@ class NatsLink:
                 _log.info("still no connection: %s", error)
             else:
                 return
-            await asyncio.sleep(RECONNECT_DELAYS_S[min(attempt, len(RECONNECT_DELAYS_S) - 1)])
+            pause_s = RECONNECT_DELAYS_S[min(attempt, len(RECONNECT_DELAYS_S) - 1)]
+            # Who closes the link does not wait for the next attempt.
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), pause_s)
 
     async def _flush(self) -> None:
         self._drain()
@@ -403,6 +407,7 @@ class NatsLink:
                 await self._nc.flush(int(FLUSH_S))
 
     def _stop(self) -> None:
+        self._stopped.set()
         if self._lost is not None:
             self._lost.set()
 
