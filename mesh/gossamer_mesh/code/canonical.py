@@ -207,6 +207,10 @@ class _Canonical:
         name = f"its class {cls.__qualname__!r} "
         bases = pack("bases", *self._each(cls.__bases__, f"{name}is based on a class"))
         listing = listing_of_class(cls)
+        if listing is None and _is_named_tuple(cls):
+            of: Any = cls
+            fields = (of._fields, of._field_defaults)
+            return pack("namedtuple", cls.__qualname__, self.value(fields, f"{name}has fields"))
         if listing is None:
             items = {key: item for key, item in vars(cls).items() if key not in _NOTES}
             items = {
@@ -233,8 +237,10 @@ class _Canonical:
             self._looked_up(values, f"{name}uses the global ", [listing.node]),
         )
 
-    def _instance(self, value: object, where: str) -> str:
-        cls = type(value)
+    def _instance(self, value: Any, where: str) -> str:
+        cls: type[Any] = value.__class__
+        if is_own_name(cls.__module__) and _is_named_tuple(cls):
+            return pack("named", self.cls(cls, where), self.value((*value,), where))
         if not is_own_name(cls.__module__) or not _is_its_state(cls):
             raise unstable(value, where)
         again = self.again(value)
@@ -249,6 +255,10 @@ class _Canonical:
         for name in sorted(state):
             fields += (name, self.value(state[name], f"{where}.{name}"))
         return pack("instance", self.cls(cls, where), *fields)
+
+
+def _is_named_tuple(cls: type[Any]) -> bool:
+    return "_fields" in vars(cls) and issubclass(cls, tuple)
 
 
 def _is_its_state(cls: type[Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import functools
 import linecache
 import sys
 import types
@@ -57,7 +58,7 @@ def listing_of_function(fn: types.FunctionType) -> Listing[FunctionNode] | None:
         # A module that was loaded again: what is remembered of its file is as old.
         linecache.checkcache(file)
         lines = _lines(file, fn.__globals__)
-        tree = _tree("".join(lines))
+        tree = _whole("".join(lines))
         found = _function(fn, lines, imported(tree)) if tree else None
     return found
 
@@ -75,7 +76,7 @@ def listing_of_class(cls: type[Any]) -> Listing[ast.ClassDef] | None:
         return None
     linecache.checkcache(file)
     lines = _lines(file, vars(module) if module else {})
-    tree = _tree("".join(lines))
+    tree = _whole("".join(lines))
     node = _class_at(tree, cls.__qualname__.split(".")) if tree else None
     if tree is None or node is None:
         return None
@@ -145,6 +146,11 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
+@functools.lru_cache(maxsize=2)
+def _whole(text: str) -> ast.Module | None:
+    return _tree(text)
+
+
 def _tree(text: str, *, indented: bool = False, first: int = 1) -> ast.Module | None:
     """Parse lines that begin with line `first` of their file."""
     try:
@@ -169,7 +175,7 @@ def _lambda(
     first = code.co_firstlineno
     line = lines[first - 1]
     # Most stand in a statement of one line; else the whole file has to be read.
-    tree = _tree(line, indented=line[:1].isspace(), first=first) or _tree("".join(lines))
+    tree = _tree(line, indented=line[:1].isspace(), first=first) or _whole("".join(lines))
     if tree is None:
         return None
     nodes = [
@@ -252,9 +258,10 @@ def _constants(node: ast.ClassDef) -> Iterator[tuple[str, ast.Constant]]:
 
 
 def _is_now(cls: type[Any], name: str, written: ast.Constant) -> bool:
-    value = vars(cls).get(name)
+    value: Any = vars(cls).get(name)
     # A member of an enumeration has its constant inside.
     value = getattr(value, "_value_", value)
-    if isinstance(value, types.MemberDescriptorType):
+    if hasattr(value.__class__, "__get__"):
+        # A slot, or the field of a named tuple: the default is in its methods.
         return True
     return same_constant(value, written.value)

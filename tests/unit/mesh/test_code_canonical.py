@@ -327,6 +327,28 @@ def test_what_is_nested_too_deeply_is_unstable():
     assert meaning(use) == (None, "what it refers to is nested too deeply")
 
 
+def test_named_tuples_are_known_by_their_fields(made):
+    source = """
+        import collections
+        import typing
+
+        class Size(typing.NamedTuple):
+            x: int
+            y: int = 2
+
+        Point = collections.namedtuple("Point", "x y", defaults=[1])
+        HERE = Point(1, 2)
+
+        def f():
+            return Size(1), Point(1), HERE
+        """
+    same = digest(made(source).f)
+    assert digest(made(source).f) == same
+    changes = [("y: int = 2", "y: int = 3"), ("[1]", "[2]"), ("x y", "x z"), ("(1, 2)", "(1, 3)")]
+    found = {digest(made(source.replace(old, new)).f) for old, new in changes}
+    assert len(found | {same}) == 5
+
+
 class Shy:
     @property
     def __class__(self):
