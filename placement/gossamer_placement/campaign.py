@@ -39,6 +39,9 @@ STEPS: Final = 24
 """Halvings when the end of all is looked for: to a millionth of what it could be."""
 
 SHORTEST_S: Final = 1e-6
+LATER: Final = 1.0
+"""So many standard deviations later than expected a call is to end with all others still: each
+agent has a last one, and the latest of these is the campaign's."""
 
 
 class _Line:
@@ -108,12 +111,13 @@ def place(
         scored = scoring.within(scored, request, hint)
     if not scored[0]:
         return []
-    lines = _lines(scored, request, hint, known=times.count > 0)
+    lines = _chosen(_lines(scored, request, hint, known=times.count > 0), request, hint)
     lengths = [times.scale(size) for size in request.sizes]
     if hint.objective == "nearest":
         placed = _in_turn(sorted(lines, key=_near_s), request)
     elif lengths and min(lengths) < max(lengths):
-        placed = _unequal(lines, request, lengths, times.scale(request.size_bytes))
+        margin = math.exp(LATER * times.noise)
+        placed = _unequal(lines, request, lengths, times.scale(request.size_bytes), margin)
     else:
         placed = _equal(lines, request)
     considered = tuple(line.row for line in sorted(lines, key=_eta_s)[:CONSIDERED])
@@ -121,7 +125,8 @@ def place(
     for line, count, index in placed:
         row = line.row
         line.candidate.place(count, request.cpus, row.run_s, request.now, request.resources)
-        estimates.worked_s += count * row.run_s
+        times.exploration.calls += count
+        times.exploration.worked_s += count * row.run_s
         decision = Decision(
             agent=row.agent,
             objective=hint.objective,
@@ -145,28 +150,65 @@ def _agents(feasible: Feasible, rng: random.Random) -> Sequence[Candidate]:
 
 def _lines(scored: scoring.Scored, request: Request, hint: Hint, *, known: bool) -> list[_Line]:
     """Return those who may be given calls by the objective, each with how many at most."""
-    objective = hint.objective
-    rows = [Row._make(row) for row in scored[0]]
-    scores = [row.score(objective) for row in rows]
-    most = float("inf")
-    if objective in scoring.WAITS:
-        most = min(scores) * (1.0 + scoring.TOLERANCE)
     lines: list[_Line] = []
-    for row, candidate, value in zip(rows, scored[1], scores, strict=True):
-        if value > most:
-            continue
+    for plain, candidate in zip(*scored, strict=True):
+        row = Row._make(plain)
         at_once = candidate.at_once(request.cpus, request.resources)
         ahead = at_once * scoring.AHEAD_UNKNOWN
         if known:
             ahead = int(scoring.AHEAD_S * at_once / max(row.run_s, SHORTEST_S))
-            ahead = max(ahead, at_once * scoring.AHEAD_LEAST)
+            # Of long ones none waits there: the next comes when the one before has ended.
+            ahead = max(ahead, at_once)
         room = candidate.room - candidate.ahead_calls
         rest = min(ahead - candidate.outstanding, room)
         line = _Line(row, candidate, request, max(0, rest))
-        if objective == "spread":
+        if hint.objective == "spread":
             line.ready_s, line.run_s = row.load, 1.0
         lines.append(line)
     return lines
+
+
+def _chosen(lines: list[_Line], request: Request, hint: Hint) -> list[_Line]:
+    """Return those who should have a part, by an objective that would rather wait than go anywhere.
+
+    With a deadline, the best that can do it all by then. Without one the cheapest are those within
+    the tolerance, and the greenest as many as make carbon × time the least: one that is greener
+    by a little would else be waited for without end.
+    """
+    objective = hint.objective
+    if objective not in scoring.WAITS:
+        return lines
+    lines = sorted(lines, key=lambda line: (line.row.score(objective), line.row.eta_s))
+    scores = [line.row.score(objective) for line in lines]
+    work = float(max(request.remaining, request.count))
+    if hint.deadline_s:
+        end_s = max(0.0, hint.deadline_s - request.waited_s)
+        for at, line in enumerate(lines):
+            work -= line.could_end(end_s)
+            if work <= 0:
+                return lines[: at + 1]
+        return lines
+    if objective == "greenest":
+        # As it was when they were made: who was left out then is not needed for the last ones.
+        work *= 1.0 + request.waited_s / max(_level_s(lines, work), SHORTEST_S)
+        return lines[: _least_product(lines, scores, work)]
+    return lines[: bisect.bisect_right(scores, scores[0] * (1.0 + scoring.TOLERANCE))]
+
+
+def _least_product(lines: Sequence[_Line], scores: Sequence[float], work: float) -> int:
+    """Return how many of the lines, the best first, make the score of all × their end least."""
+    least, count, at = math.inf, len(lines), 0
+    while at < len(lines):
+        at = bisect.bisect_right(scores, scores[at] * (1.0 + scoring.TOLERANCE))
+        end_s = _level_s(lines[:at], work)
+        total = sum(
+            score * (end_s - line.ready_s) * line.slots / line.run_s
+            for line, score in zip(lines[:at], scores, strict=False)
+            if line.ready_s < end_s
+        )
+        if total * end_s < least:
+            least, count = total * end_s, at
+    return count
 
 
 def _eta_s(line: _Line) -> float:
@@ -233,7 +275,11 @@ def _in_turn(lines: Sequence[_Line], request: Request) -> list[tuple[_Line, int,
 
 
 def _unequal(
-    lines: list[_Line], request: Request, lengths: Sequence[float], usual: float
+    lines: list[_Line],
+    request: Request,
+    lengths: Sequence[float],
+    usual: float,
+    margin: float,
 ) -> list[tuple[_Line, int, int]]:
     """Give each agent, the quickest first, the longest calls that it can end with all others.
 
@@ -245,12 +291,12 @@ def _unequal(
     more = request.remaining - len(lengths)
     end_s = _level_s(lines, sum(scaled) + max(0, more))
     # Nothing is over before the longest is, wherever that ends first.
-    end_s = max(end_s, min(line.ends_one_s(-falling[0]) for line in lines))
+    end_s = max(end_s, min(line.ends_one_s(-falling[0] * margin) for line in lines))
     placed: list[tuple[_Line, int, int]] = []
     for line in sorted(lines, key=_run_s):
         while line.rest > 0 and order:
             # The first, so the longest, that ends in time: lengths fall along the order.
-            longest = (end_s - line.ends_one_s(0.0)) / line.run_s
+            longest = (end_s - line.ends_one_s(0.0)) / (line.run_s * margin)
             at = bisect.bisect_left(falling, -longest)
             if at == len(order):
                 # Even the shortest is late here: it waits, unless it is later anywhere else.

@@ -29,7 +29,7 @@ class Classes:
 
     `class_s` holds the seconds expected of each, and is emptied of what no longer holds.
     `slope` and `reference` are those of the input's size; `provisional` is what stands in for the
-    mean while nothing warm was seen; `unsettled`: one of them has fewer than five observations.
+    mean while nothing warm was seen; `settled` are those with five observations or more.
     """
 
     __slots__ = (
@@ -40,8 +40,8 @@ class Classes:
         "class_s",
         "provisional",
         "reference",
+        "settled",
         "slope",
-        "unsettled",
     )
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Classes:
         self.slope = 0.0
         self.reference = 0.0
         self.provisional: float | None = None
-        self.unsettled = True
+        self.settled: set[str] = set()
         self._cached_at = math.inf
         # Sums over the classes, from which the function's mean is had.
         self._weight = self._total = 0.0
@@ -60,15 +60,20 @@ class Classes:
         """Whether a warm run is known."""
         return self._weight > 0.0
 
+    @property
+    def level(self) -> float:
+        """The function's mean over the classes, at the reference speed."""
+        return self._mean()
+
     def of(self, name: str) -> ClassLevel:
         known = self.by_name.get(name)
         if known is None:
             if len(self.by_name) >= CLASSES_KEPT:
                 least = min(self.by_name, key=lambda name: self.by_name[name].weight)
                 del self.by_name[least]
+                self.settled.discard(least)
                 self.recount_all()
             known = self.by_name[name] = ClassLevel()
-            self.unsettled = True
         return known
 
     def assume(self, log_s: float) -> None:
@@ -93,9 +98,8 @@ class Classes:
     def recount(self, name: str, known: ClassLevel, variance: float) -> None:
         """Bring the sums up to date with what was learned of one class."""
         count = self._count(known)
-        if count >= SETTLED and not known.settled:
-            known.settled = True
-            self.unsettled = not all(other.settled for other in self.by_name.values())
+        if count >= SETTLED:
+            self.settled.add(name)
         level = self._mean() + variance / 2.0
         if abs(level - self._cached_at) > MOVED:
             self._cached_at = level

@@ -18,16 +18,12 @@ from gossamer_placement.transfers import Transfers
 if TYPE_CHECKING:
     from gossamer_placement.candidate import Candidate
 
-EXPLORE: Final = 0.02
-"""The share of all expected work that may be spent on learning."""
-
 KINDS_KEPT: Final = 4096
 WAIT_GAIN: Final = 0.05
 
-EXPLORE_CALLS: Final = 0.05
-"""And the share of all choices: what is expected of the unknown may be wrong."""
-
 FRESH: Final = 16
+TRIED: Final = 4
+FUNCTIONS_KEPT: Final = 1024
 
 TRANSFERRED_BYTES: Final = 64 * 1024
 """A message smaller than this says nothing of a way's bandwidth, and costs nothing on it."""
@@ -59,9 +55,10 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Estimates:
-    """The models, and the budget of exploration. Pure; not thread-safe.
+    """The models. Pure; not thread-safe.
 
-    `fresh` are the agents that have said last, on a reply, that they have room.
+    `fresh` are the agents that have said last, on a reply, that they have room; `tried`, by
+    function, those on which it was started last.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -71,11 +68,8 @@ class Estimates:
         self.transfers = Transfers()
         self.failures = Failures()
         self.fresh: deque[Candidate] = deque(maxlen=FRESH)
+        self.tried: dict[bytes, deque[Candidate]] = {}
         self.waits: dict[str, float] = {}
-        self.worked_s = 0.0
-        self.explored_s = 0.0
-        self.choices = 0
-        self.explored = 0
 
     def observe(self, seen: Observation, hardware: Hardware, site: str, now: float) -> None:
         """Learn from a call that has ended on an agent of this class at this site."""
@@ -111,8 +105,11 @@ class Estimates:
             way_s -= self.network.rtt_s(seen.agent, site)
             self.transfers.learn(site, moved, way_s)
 
-    def may_explore(self, extra_s: float) -> bool:
-        """Whether so many more expected seconds, and one more call, are within the budget."""
-        if self.explored > EXPLORE_CALLS * self.choices:
-            return False
-        return self.explored_s + extra_s <= EXPLORE * self.worked_s
+    def started(self, function: bytes, candidate: Candidate) -> None:
+        """Take in that a first call of this function has ended there."""
+        tried = self.tried.get(function)
+        if tried is None:
+            if len(self.tried) >= FUNCTIONS_KEPT:
+                del self.tried[next(iter(self.tried))]
+            tried = self.tried[function] = deque(maxlen=TRIED)
+        tried.appendleft(candidate)

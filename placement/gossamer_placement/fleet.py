@@ -6,6 +6,7 @@ looked at. Who is chosen among those that can is the `Placer`'s affair.
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Final
 
@@ -177,6 +178,8 @@ class Fleet:
                 waited_s = seen.elapsed_s - seen.run_s - candidate.rtt_s
                 candidate.waited(waited_s, seen.expected_wait_s, seen.run_s, now)
             self.estimates.observe(seen, candidate.hardware, candidate.document.site, now)
+            if seen.cold and seen.ok:
+                self.estimates.started(seen.function, candidate)
 
     # -- who can -----------------------------------------------------------------------------
 
@@ -286,10 +289,10 @@ class Fleet:
         self, demand: Demand, hint: Hint, request: Request, rng: random.Random
     ) -> Decision | None:
         """Return what `place` would decide for one call, and let nothing follow from it."""
-        estimates = self.estimates
-        spent = (estimates.worked_s, estimates.explored_s, estimates.choices, estimates.explored)
+        times = self.estimates.runtimes.of(request.function)
+        spent = copy.copy(times.exploration)
         placed = self.place(demand, hint, request, rng)
-        estimates.worked_s, estimates.explored_s, estimates.choices, estimates.explored = spent
+        times.exploration = spent
         for decision, _ in reversed(placed):
             self._agents[decision.agent].take_back()
         return placed[0][0] if placed else None

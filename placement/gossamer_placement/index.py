@@ -86,7 +86,7 @@ class Feasible:
         self.ruled_out: Mapping[str, int] = {}
         self.groups: dict[tuple[object, ...], Group] = {}
         self.local: dict[int, Candidate] = {}
-        self._at: dict[int, int] = {}
+        self.at: dict[int, int] = {}
         self._holders: dict[str, list[Candidate]] = {}
         self._pools: dict[object, Pool] = {}
         self._nearest: Ranking | None = None
@@ -96,11 +96,11 @@ class Feasible:
         return len(self.agents)
 
     def __contains__(self, candidate: Candidate) -> bool:
-        return candidate.number in self._at
+        return candidate.number in self.at
 
     def add(self, candidate: Candidate) -> None:
         number = candidate.number
-        self._at[number] = len(self.agents)
+        self.at[number] = len(self.agents)
         self.agents.append(candidate)
         group = self.groups.get(candidate.group)
         if group is None:
@@ -117,11 +117,11 @@ class Feasible:
 
     def remove(self, candidate: Candidate) -> None:
         number = candidate.number
-        at = self._at.pop(number)
+        at = self.at.pop(number)
         last = self.agents.pop()
         if last is not candidate:
             self.agents[at] = last
-            self._at[last.number] = at
+            self.at[last.number] = at
         group = self.groups[candidate.group]
         del group.members[number]
         for members in group.lists:
@@ -143,7 +143,7 @@ class Feasible:
     def moved(self, candidate: Candidate) -> None:
         """Take in that the way to an agent has another length."""
         number = candidate.number
-        if number not in self._at:
+        if number not in self.at:
             return
         if candidate.local:
             self.local[number] = candidate

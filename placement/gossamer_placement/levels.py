@@ -35,7 +35,6 @@ class ClassLevel:
         "reviewed",
         "seed_count",
         "seed_sum",
-        "settled",
         "weight",
         "weighted",
         "x",
@@ -49,7 +48,6 @@ class ClassLevel:
         self.seed_sum = 0.0
         self.reviewed = 0.0
         self.weight = self.weighted = 0.0
-        self.settled = False
 
     def learn(self, dx: float, dy: float) -> None:
         """Take in an observation by its distances from the means."""

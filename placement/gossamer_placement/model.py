@@ -72,11 +72,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     `size_bytes` is what travels with each call, `items` how many elements a call has, `inputs`
     what it reads by name or digest, with sizes: an agent that has one need not be sent it.
-    `late_s` is how much of the deadline has passed. `explore`: whether an agent may be tried to
+    `waited_s` is how long ago they were made. `explore`: whether an agent may be tried to
     learn from it; `avoid` is an agent that is not to have it. `remaining` is how many such calls
-    wait altogether, `sizes` those of the first `count` of them where they differ. `resources`
-    are what each has for itself, as in a `Demand`. `kept` are parts of `size_bytes`, by digest,
-    that do not travel to an agent that has them.
+    would take as long as all that waits, `sizes` those of the first `count` of them where they
+    differ. `resources` are what each has for itself, as in a `Demand`. `kept` are parts of
+    `size_bytes`, by digest, that do not travel to an agent that has them.
     """
 
     function: bytes = b""
@@ -89,7 +89,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
     remaining: int = 1
     sizes: Sequence[int] = ()
-    late_s: float = 0.0
+    waited_s: float = 0.0
     now: float = 0.0
     explore: bool = True
     resources: tuple[tuple[str, int], ...] = ()

@@ -37,9 +37,7 @@ class Row(NamedTuple):
     @property
     def cost(self) -> float:
         """Price × time, a whole block for waking an idle machine; what leaves it is charged."""
-        rates = self.rates
-        billed_s = self.run_s if self.load > 0.0 else max(self.run_s, rates.block_s)
-        return rates.price * billed_s * self.cpus + rates.egress * self.result_bytes
+        return cost_of(self)
 
     @property
     def energy_j(self) -> float:
@@ -85,3 +83,10 @@ class Row(NamedTuple):
             self.energy_j,
             self.carbon_g,
         )
+
+
+def cost_of(row: PlainRow) -> float:
+    """Return `Row.cost` of a plain row, without making it one with names."""
+    rates, run_s = row[2], row[7]
+    billed_s = run_s if row[9] > 0.0 else max(run_s, rates.block_s)
+    return rates.price * billed_s * row[10] + rates.egress * row[12]

@@ -10,10 +10,12 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from gossamer_placement.classes import Classes
+from gossamer_placement.exploration import Exploration
 from gossamer_placement.hardware import FASTEST, SLOWEST
 from gossamer_placement.levels import SEED_COUNT, AgentLevel
 from gossamer_placement.posterior import Posterior, believed
 from gossamer_placement.regression import SizeSlope, log_size
+from gossamer_placement.spreads import Spreads
 from gossamer_placement.statistics import LARGEST, LEAST_S, LONGEST_S, meant
 
 if TYPE_CHECKING:
@@ -31,9 +33,6 @@ LEAST_VARIANCE: Final = 0.05**2
 MOST_VARIANCE: Final = 4.0
 FIRST_VARIANCE: Final = 0.25
 FIRST_COUNT: Final = 4.0
-
-CLASS_SD: Final = 0.7
-"""How far a class is from what its speed says: by half or double, in logs."""
 
 UNKNOWN_SD: Final = 1.5
 BEYOND: Final = math.log(4.0)
@@ -53,6 +52,7 @@ class Runtimes:
 
     def __init__(self) -> None:
         self._functions: dict[bytes, FunctionTimes] = {}
+        self._spreads = Spreads()
 
     def get(self, function: bytes) -> FunctionTimes | None:
         return self._functions.get(function)
@@ -64,7 +64,7 @@ class Runtimes:
         if times is None:
             if len(functions) >= FUNCTIONS_KEPT:
                 del functions[next(iter(functions))]
-            times = FunctionTimes()
+            times = FunctionTimes(self._spreads)
         functions[function] = times
         return times
 
@@ -75,8 +75,7 @@ class FunctionTimes:
     `count`: warm runs learned from, published ones included. `class_s`: class → expected seconds
     of one element at the reference size, where it is at hand; where it is not, `class_run_s` puts
     it there. `factor`: agent → multiplier of its class's value, 1 where absent. `result_bytes`:
-    the mean size of a result. `unsettled`: a class seen or asked for has fewer than five
-    observations.
+    the mean size of a result. `settled`: the classes with five observations or more.
     """
 
     __slots__ = (
@@ -87,18 +86,24 @@ class FunctionTimes:
         "_noise_count",
         "_own",
         "_size",
+        "_spreads",
         "_variance",
         "class_s",
         "count",
+        "exploration",
         "factor",
         "result_bytes",
+        "settled",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, spreads: Spreads | None = None) -> None:
         self.count = 0
+        self._spreads = Spreads() if spreads is None else spreads
         self._classes = Classes()
         self.class_s = self._classes.class_s
+        self.settled = self._classes.settled
         self.factor: dict[str, float] = {}
+        self.exploration = Exploration()
         self.result_bytes = 0.0
         self._own = 0
         self._agents: dict[str, AgentLevel] = {}
@@ -109,8 +114,14 @@ class FunctionTimes:
         self._most = -math.inf
 
     @property
-    def unsettled(self) -> bool:
-        return self._classes.unsettled
+    def noise(self) -> float:
+        """The standard deviation of single runs around what is expected, in logs."""
+        return math.sqrt(self._variance)
+
+    @property
+    def typical_s(self) -> float:
+        """The expected seconds of one element on hardware of the reference speed."""
+        return math.exp(self._classes.level + self._variance / 2.0)
 
     def run_s(self, hardware: Hardware, agent: str, size_bytes: int = 0, items: int = 1) -> float:
         """Return the expected seconds of a call of so many elements there."""
@@ -142,20 +153,26 @@ class FunctionTimes:
     def posterior(self, hardware: Hardware, agent: str) -> Posterior:
         """Return what is believed of one element of the reference size there."""
         known = self._classes.of(hardware.name)
-        term = self._agents.get(agent)
-        count, _ = self._classes.at(known)
-        heard = self._classes.warm or self._classes.provisional is not None
-        of_class = 1.0 / (count / self._variance + (CLASS_SD if heard else UNKNOWN_SD) ** -2)
-        of_agent = self._variance / (AGENT_WEIGHT + (term.count if term is not None else 0.0))
-        factor = self.factor.get(agent, 1.0)
         return Posterior(
             mean=self._classes.log_s(known, self._variance)
-            + math.log(factor)
+            + math.log(self.factor.get(agent, 1.0))
             - _log_speed(hardware),
-            uncertainty=math.sqrt(of_class + of_agent),
-            noise=math.sqrt(self._variance),
-            count=count,
+            uncertainty=self.uncertainty(hardware.name, agent),
+            noise=self.noise,
+            count=self._classes.at(known)[0],
         )
+
+    def uncertainty(self, kind: str, agent: str) -> float:
+        """Return how unsure the mean is of what a class, and this agent of it, takes: in logs."""
+        classes, variance = self._classes, self._variance
+        known = classes.by_name.get(kind)
+        count = classes.at(known)[0] if known is not None else 0.0
+        heard = classes.warm or classes.provisional is not None
+        before = self._spreads.variance(kind) if heard else UNKNOWN_SD**2
+        of_class = 1.0 / (count / variance + 1.0 / before)
+        term = self._agents.get(agent)
+        of_agent = variance / (AGENT_WEIGHT + (term.count if term is not None else 0.0))
+        return math.sqrt(of_class + of_agent)
 
     def high_s(self, hardware: Hardware, agent: str, quantile: float) -> float:
         """Return the seconds that so large a share of single elements there stays below."""
@@ -188,8 +205,10 @@ class FunctionTimes:
             by_size, expected = self._size.slope * dx, term.mean
             surprise = self._learn_agent(agent, term, y - known.mean - by_size)
         else:
-            # The first of a class tells nothing of its agent.
+            # The first of a class tells nothing of its agent, and how far off its speed can be.
             known.x, known.mean = x, y
+            if self._classes.warm:
+                self._spreads.learn(hardware.name, y - self._classes.level)
         # An outlier counts as less; a lasting change does not, for the agent's mean has it by then.
         y = known.mean + by_size + expected + surprise
         self._least = min(self._least, y)
@@ -260,7 +279,7 @@ class FunctionTimes:
             term.seed_of = None
 
     def _learn_agent(self, name: str, term: AgentLevel, deviation: float) -> float:
-        surprise = term.learn(deviation, math.sqrt(self._variance))
+        surprise = term.learn(deviation, self.noise)
         self._noise_count = min(self._noise_count + 1.0, NOISE_COUNT)
         self._learn_variance(surprise * surprise, 1.0 / self._noise_count)
         self._set_factor(name, term)

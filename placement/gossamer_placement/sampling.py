@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gossamer_placement.candidate import Candidate
+    from gossamer_placement.estimates import Estimates
     from gossamer_placement.index import Feasible
     from gossamer_placement.model import Request
     from gossamer_placement.objective import Objective
@@ -35,7 +36,7 @@ class Sampler:
         request: Request,
         objective: Objective,
         times: FunctionTimes,
-        fresh: Sequence[Candidate],
+        estimates: Estimates,
         rng: random.Random,
     ) -> list[Candidate]:
         """Return the sample, in an order without meaning."""
@@ -46,7 +47,7 @@ class Sampler:
             # From another start each time, or the first would win wherever all are equal.
             at = int(random() * count)
             return agents[at:] + agents[:at] if at else agents
-        drawn: dict[int, Candidate] = {}
+        drawn: list[Candidate] = []
         if request.inputs or objective == "nearest":
             self._hold(feasible, request, drawn, rng)
         if objective == "nearest":
@@ -55,20 +56,20 @@ class Sampler:
             pool = feasible.pool((objective, request.function), objective, times)
             for members, share in ((pool.elite, self._elite), (pool.members, self._half)):
                 size = len(members)
-                for _ in range(share - len(drawn)):
-                    candidate = members[int(random() * size)]
-                    drawn[candidate.number] = candidate
-            self._fresh(feasible, fresh, drawn)
-        for _ in range(self._size - len(drawn)):
-            candidate = agents[int(random() * count)]
-            drawn[candidate.number] = candidate
-        return list(drawn.values())
+                drawn += [members[int(random() * size)] for _ in range(share - len(drawn))]
+            self._fresh(feasible, estimates.fresh, drawn)
+            tried = estimates.tried.get(request.function)
+            if tried:
+                self._tried(feasible, tried, times, drawn)
+        drawn += [agents[int(random() * count)] for _ in range(self._size - len(drawn))]
+        # Some may have been drawn twice.
+        return list(dict.fromkeys(drawn))
 
     def _hold(
         self,
         feasible: Feasible,
         request: Request,
-        drawn: dict[int, Candidate],
+        drawn: list[Candidate],
         rng: random.Random,
     ) -> None:
         """Some of those that have the largest input, and some of those here."""
@@ -77,32 +78,45 @@ class Sampler:
             holders = feasible.holders(name)
             for _ in range(min(HOLDERS, len(holders))):
                 candidate = holders[int(rng.random() * len(holders))]
-                drawn[candidate.number] = candidate
+                drawn.append(candidate)
         local = feasible.local
         if local:
             here = list(local.values())
             for _ in range(min(HOLDERS, len(here))):
                 candidate = here[int(rng.random() * len(here))]
-                drawn[candidate.number] = candidate
+                drawn.append(candidate)
 
     def _fresh(
-        self, feasible: Feasible, fresh: Sequence[Candidate], drawn: dict[int, Candidate]
+        self, feasible: Feasible, fresh: Sequence[Candidate], drawn: list[Candidate]
     ) -> None:
         """Some of those who have just said that they have room: nothing is known better."""
-        wanted = self._recent
+        wanted, there = self._recent, feasible.at
         for candidate in reversed(fresh):
-            if wanted == 0:
-                return
-            if candidate.free > candidate.ahead_calls and candidate in feasible:
-                drawn[candidate.number] = candidate
+            if candidate.free > candidate.ahead_calls and candidate.number in there:
+                drawn.append(candidate)
                 wanted -= 1
+                if not wanted:
+                    return
 
-    def _near(self, feasible: Feasible, drawn: dict[int, Candidate]) -> None:
+    @staticmethod
+    def _tried(
+        feasible: Feasible,
+        tried: Sequence[Candidate],
+        times: FunctionTimes,
+        drawn: list[Candidate],
+    ) -> None:
+        """One where the first call told what a start takes: the next tells how long it runs."""
+        for candidate in tried:
+            if candidate.kind not in times.settled and candidate in feasible:
+                drawn.append(candidate)
+                return
+
+    def _near(self, feasible: Feasible, drawn: list[Candidate]) -> None:
         """The nearest that can be given calls: it is they that are asked for, stale or not."""
         wanted = self._half
         for looked_at, candidate in enumerate(feasible.nearest()):
             if looked_at >= LOOKED_AT or wanted == 0:
                 return
             if not (candidate.suspect or candidate.full or candidate.room <= candidate.ahead_calls):
-                drawn[candidate.number] = candidate
+                drawn.append(candidate)
                 wanted -= 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
+import operator
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gossamer_placement.candidate import Candidate
 from gossamer_placement.estimates import TRANSFERRED_BYTES
-from gossamer_placement.row import PlainRow, Row
+from gossamer_placement.row import PlainRow, Row, cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +32,7 @@ LEAST_PATIENCE_S: Final = 0.02
 """Shorter waits are not worth asking another."""
 
 _NOBODY: Final[frozenset[str]] = frozenset()
+_eta_s: Final = operator.itemgetter(0)
 
 FORGET_S: Final = 0.5
 """What an agent has said counts half after so long: then others have sent there, too."""
@@ -57,9 +58,10 @@ def has_room(candidate: Candidate, request: Request, run_s: float) -> bool:
 def left_out(feasible: Feasible, request: Request, estimates: Estimates) -> AbstractSet[str]:
     """Return who is not given this call though it could run it: none, if that would be all."""
     blocked = estimates.failures.blocked(request.function, request.now)
-    agents = feasible.agents
-    if len(blocked) >= len(agents) and all(each.name in blocked for each in agents):
-        blocked = _NOBODY
+    if blocked:
+        agents = feasible.agents
+        if len(blocked) >= len(agents) and all(each.name in blocked for each in agents):
+            blocked = _NOBODY
     return {*blocked, request.avoid} if request.avoid else blocked
 
 
@@ -172,7 +174,7 @@ def within(scored: Scored, request: Request, hint: Hint) -> Scored:
     if budget is not None:
         pairs = [pair for pair in pairs if Row._make(pair[0]).cost <= budget]
     if hint.deadline_s and pairs:
-        left_s = hint.deadline_s - request.late_s
+        left_s = hint.deadline_s - request.waited_s
         late = [row[0] + each.cold_high_s - each.cold_s - left_s for row, each in pairs]
         least_s = max(0.0, min(late))
         pairs = [pair for pair, late_s in zip(pairs, late, strict=True) if late_s <= least_s]
@@ -185,22 +187,21 @@ def best(rows: list[PlainRow], objective: Objective) -> int:
     The last word is the objective's again, so that nobody is chosen whom another of the sample
     surpasses in everything.
     """
-    etas = [row[0] for row in rows]
     if objective == "fastest":
-        least = min(etas)
-        most = least * (1.0 + TOLERANCE)
-        chosen = etas.index(least)
-        if rows[chosen][2].price:
+        first = min(rows, key=_eta_s)
+        if not first[2].price:
             # Who costs nothing needs no cheaper one beside it.
-            equals = [at for at, eta_s in enumerate(etas) if eta_s <= most]
-            if len(equals) > 1:
-                return min(equals, key=lambda at: (Row._make(rows[at]).cost, etas[at]))
-        return chosen
+            return rows.index(first)
+        most = first[0] * (1.0 + TOLERANCE)
+        close = [row for row in rows if row[0] <= most]
+        if len(close) > 1:
+            first = min(close, key=lambda row: (cost_of(row), row[0]))
+        return rows.index(first)
     scores = [Row._make(row).score(objective) for row in rows]
     tolerance = 0.0 if objective == "spread" else TOLERANCE
     most = min(scores) * (1.0 + tolerance)
     equals = [at for at, score in enumerate(scores) if score <= most]
-    return min(equals, key=etas.__getitem__)
+    return min(equals, key=lambda at: rows[at][0])
 
 
 def patience_s(rows: list[PlainRow], chosen: int) -> float:
@@ -210,8 +211,7 @@ def patience_s(rows: list[PlainRow], chosen: int) -> float:
     """
     if len(rows) < 2:  # noqa: PLR2004  the chosen one and another
         return 0.0
-    etas = [row[0] for row in rows]
+    etas = sorted([row[0] for row in rows])
     row = rows[chosen]
-    etas[chosen] = math.inf
-    other = min(etas)
+    other = etas[1] if row[0] <= etas[0] else etas[0]
     return max(row[4] + other - row[0], LEAST_PATIENCE_S) + row[3]

@@ -465,7 +465,7 @@ class Keeper:
             self._fail_impossible(line, now, effects)
             if not works:
                 return True
-        placed, numbers = self._placing.place(line, now)
+        placed, numbers = self._placing.place(line, self._backlog, now)
         batches: dict[str, list[Work]] = {}
         for decision, count in placed:
             agent = decision.agent

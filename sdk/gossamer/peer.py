@@ -37,7 +37,7 @@ TASKS: Final = 16_384
 TOO_LATE: Final = -1.0
 """The time left of a call that is asked after, and must not be started."""
 
-MOST_BUSY: Final = 3
+MOST_BUSY: Final = 8
 """So many busy agents may send a call away; then it waits where it is sent."""
 
 FUNCTIONS_KNOWN: Final = 4096

@@ -18,7 +18,7 @@ from gossamer_placement.model import Decision, Demand, Request
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gossamer.backlog import Line
     from gossamer.work import Job, Work
@@ -38,6 +38,10 @@ SIZED: Final = 1024
 CHECK_S: Final = 1.0
 """How often it is looked whether a deadline or a budget can be kept by anybody at all."""
 
+LINES: Final = 32
+MOST_TIMES: Final = 1000.0
+"""What waits besides a line is looked at in so many lines, and counts for so many times its own."""
+
 Placed = tuple[list[tuple[Decision, int]], "Sequence[int]"]
 """Decisions with how many calls follow each; and the works that `Decision.index` counts."""
 
@@ -56,13 +60,16 @@ class Placing:
         """Whether there may be agents whose distance is to be measured."""
         return bool(self._near)
 
-    def place(self, line: Line, now: float) -> Placed:
-        """Decide where calls of a line go now: of as many as there is room for."""
+    def place(self, line: Line, waiting: Iterable[Line], now: float) -> Placed:
+        """Decide where calls of a line go now: of as many as there is room for.
+
+        `waiting` are all lines, this one among them.
+        """
         job = line.job
         demand, hint = job.demand, job.hint
         if hint.objective == "nearest" and demand not in self._near:
             self._near[demand] = None
-        request, numbers = self._request(line, now)
+        request, numbers = self._request(line, waiting, now)
         placed = self._fleet.place(demand, hint, request, self._rng)
         if not placed and hint.budget is not None:
             placed = self._probe(job, request)
@@ -77,7 +84,7 @@ class Placing:
             resources=job.demand.resources,
             size_bytes=work.size,
             items=work.items or 1,
-            late_s=now - work.submitted_at if job.hint.deadline_s else 0.0,
+            waited_s=now - work.submitted_at,
             now=now,
             explore=False,
             avoid=work.agent,
@@ -142,7 +149,9 @@ class Placing:
                 del self._near[demand]
             yield from unmeasured
 
-    def _request(self, line: Line, now: float) -> tuple[Request, Sequence[int]]:
+    def _request(
+        self, line: Line, waiting: Iterable[Line], now: float
+    ) -> tuple[Request, Sequence[int]]:
         """Return what is asked of placement for a line, and which works its sizes are of."""
         job, first, count = line.job, line.first(), len(line.works)
         numbers: Sequence[int] = ()
@@ -160,15 +169,28 @@ class Placing:
             size_bytes=first.size,
             items=first.items or 1,
             count=len(sizes) or count,
-            remaining=count,
+            remaining=count if count < BURST else self._remaining(line, waiting),
             sizes=sizes,
-            late_s=now - first.submitted_at if job.hint.deadline_s else 0.0,
+            waited_s=now - first.submitted_at,
             now=now,
             # Who tries an agent to learn of it does not queue for a camera to do so.
             explore=job.idempotent and not job.demand.resources,
             kept=first.kept if first.holds else (),
         )
         return request, numbers
+
+    def _remaining(self, line: Line, waiting: Iterable[Line]) -> int:
+        """Return how many calls like a line's would take as long as all that waits."""
+        others_s = sum(
+            self._work_s(other) for other in itertools.islice(waiting, LINES) if other is not line
+        )
+        own_s, count = self._work_s(line), len(line.works)
+        return int(count * (1.0 + min(others_s / own_s, MOST_TIMES)))
+
+    def _work_s(self, line: Line) -> float:
+        items = line.first().items or 1
+        typical_s = self._fleet.estimates.runtimes.of(line.job.function).typical_s
+        return len(line.works) * items * typical_s
 
     def _probe(self, job: Job, request: Request) -> list[tuple[Decision, int]]:
         """Where by a mere guess everybody is too dear, let one call show what a call costs."""

@@ -6,6 +6,7 @@ import collections
 import random
 from typing import TYPE_CHECKING, Final
 
+from gossamer_placement.choice import BURST
 from gossamer_placement.estimates import Observation
 from gossamer_placement.fleet import Fleet
 from gossamer_placement.model import Demand, Request
@@ -13,7 +14,7 @@ from testbed.placement.oracle import oracle
 from testbed.placement.policies import Learner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gossamer_mesh.wire import AgentState
     from gossamer_placement.candidate import Candidate
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from testbed.placement.policies import Policy
     from testbed.placement.world import Call, World
 
-MOST_BUSY: Final = 3
+MOST_BUSY: Final = 8
 """So many busy agents may send a call away, as with the keeper."""
 
 JITTER: Final = 0.05
@@ -50,13 +51,21 @@ class Client:
         self.waiting = 0
         self.explored = 0
 
-    def submit(self, call: Call, now: float, *, first: bool = False) -> None:
-        """Take a call in; `first`: it has been on its way before."""
-        line = self.lines.setdefault(call.function.name, collections.deque())
-        if first:
-            line.appendleft(call)
-        else:
+    def submit(self, calls: Sequence[Call], now: float) -> None:
+        """Take calls in that are made at once."""
+        lines: dict[str, collections.deque[Call]] = {}
+        for call in calls:
+            name = call.function.name
+            line = lines[name] = self.lines.setdefault(name, collections.deque())
             line.append(call)
+        self.waiting += len(calls)
+        for line in lines.values():
+            self.place(line, now)
+
+    def put_back(self, call: Call, now: float) -> None:
+        """Take a call in that has been on its way before."""
+        line = self.lines.setdefault(call.function.name, collections.deque())
+        line.appendleft(call)
         self.waiting += 1
         self.place(line, now)
 
@@ -77,8 +86,9 @@ class Client:
             items=function.items,
             environment=function.environment,
             count=len(line),
-            remaining=len(line),
+            remaining=len(line) if len(line) < BURST else self._remaining(line),
             sizes=() if alike else [other.size_bytes for other in line],
+            waited_s=now - call.made,
             now=now,
             explore=self._explore,
         )
@@ -97,6 +107,18 @@ class Client:
                 sent = calls[decision.index] if decision.index >= 0 else line.popleft()
                 sent.patience_s = decision.patience_s if sent.busy < MOST_BUSY else 0.0
                 self._send(sent, decision.agent)
+
+    def _remaining(self, line: collections.deque[Call]) -> int:
+        """As the keeper reckons it: what waits of all functions, in calls of this one."""
+        others_s = sum(self._work_s(other) for other in self.lines.values() if other is not line)
+        return int(len(line) * (1.0 + others_s / self._work_s(line)))
+
+    def _work_s(self, line: collections.deque[Call]) -> float:
+        if not line:
+            return 0.0
+        function = line[0].function
+        typical_s = self.fleet.estimates.runtimes.of(function.digest).typical_s
+        return len(line) * function.items * typical_s
 
     def replied(self, machine: Machine, state: AgentState | None, rtt_s: float, now: float) -> None:
         """Take in a reply: what it carries, and how far away it came from."""

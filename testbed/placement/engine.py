@@ -31,6 +31,10 @@ GIVE_UP_S: Final = 7200.0
 """A policy that has not ended the calls by then, after the last of them, never will."""
 
 
+def _made_by(call: Call) -> tuple[float, int]:
+    return call.made, call.client
+
+
 class Simulation:
     """Runs one policy in one world. The same arguments give the same run."""
 
@@ -61,8 +65,8 @@ class Simulation:
         self._watched = {call.number for call in watched}
         for machine in list(self.world.machines.values()):
             self._announce(machine)
-        for call in self.calls:
-            self._after(call.made, self._make, call)
+        for (made, _), burst in itertools.groupby(self.calls, key=_made_by):
+            self._after(made, self._make, list(burst))
         if self.world.scenario.churn_per_s:
             self._after(self._deaths.expovariate(self.world.scenario.churn_per_s), self._churn)
         self._after(TICK_S, self._tick)
@@ -146,27 +150,29 @@ class Simulation:
 
     # -- calls -------------------------------------------------------------------------------
 
-    def _make(self, call: Call) -> None:
-        self._submit(call, first=False)
+    def _make(self, burst: list[Call]) -> None:
+        if self.policy.clairvoyant:
+            for call in burst:
+                self._send(call, self.best(call)[0].name)
+        else:
+            self.clients[burst[0].client].submit(burst, self.now)
 
     def _again(self, call: Call) -> None:
-        self._submit(call, first=True)
-
-    def _submit(self, call: Call, *, first: bool) -> None:
         if self.policy.clairvoyant:
             self._send(call, self.best(call)[0].name)
         else:
-            self.clients[call.client].submit(call, self.now, first=first)
+            self.clients[call.client].put_back(call, self.now)
 
     def best(self, call: Call) -> tuple[Machine, float]:
         """Return where the call would end first, were it sent now, and when; all is known."""
+        scale = call.size if self.policy.blind else call.scale
         best: Machine | None = None
         least = math.inf
         for run_s, machine in self._by_speed(call):
             # The rest takes longer to run alone.
-            if run_s * call.scale >= least - self.now:
+            if run_s * scale >= least - self.now:
                 break
-            end = self._foresee(call, machine)
+            end = self._foresee(call, machine, scale)
             if end < least:
                 best, least = machine, end
         assert best is not None
@@ -186,9 +192,9 @@ class Simulation:
 
     def response_s(self, call: Call, machine: Machine) -> float:
         """Return what the call would take there, were it sent now."""
-        return self._foresee(call, machine) - self.now
+        return self._foresee(call, machine, call.scale) - self.now
 
-    def _foresee(self, call: Call, machine: Machine) -> float:
+    def _foresee(self, call: Call, machine: Machine, scale: float) -> float:
         world = self.world
         function = call.function
         site = self.clients[call.client].site
@@ -197,7 +203,7 @@ class Simulation:
         arrival = self.now + rtt_s / 2
         cold_s = self._cold_s(call, machine)
         ready = arrival + call.size_bytes / bytes_s
-        end = machine.foresee(function, call.scale, cold_s, arrival, ready).end
+        end = machine.foresee(function, scale, cold_s, arrival, ready).end
         return end + rtt_s / 2 + function.output_bytes / bytes_s
 
     def _cold_s(self, call: Call, machine: Machine) -> float:

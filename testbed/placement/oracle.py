@@ -29,12 +29,13 @@ class OracleTimes(FunctionTimes):
         for machine in world.machines.values():
             assert machine.document is not None
             name = hardware_of(machine.document).name
+            self.settled.add(name)
             self.class_s[name] = function.mean_s(machine.kind_name) / function.items
             self.factor[machine.name] = machine.factors[function.name]
 
     @property
-    def unsettled(self) -> bool:
-        return False
+    def noise(self) -> float:
+        return self._sigma
 
     def class_run_s(self, hardware: Hardware) -> float:
         return self.class_s[hardware.name]

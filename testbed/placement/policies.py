@@ -25,7 +25,8 @@ class Learner(Protocol):
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """`placer` makes one client's own, None for the shipping one.
 
-    `oracle`: the runtimes it knows are the true ones. `clairvoyant`: the simulator chooses.
+    `oracle`: the runtimes it knows are the true ones. `clairvoyant`: the simulator chooses;
+    `blind`: but does not know how long this very call will be beside others of its size.
     `label`: only agents with this label are asked for. `piggyback`: None as the scenario has it.
     """
 
@@ -33,6 +34,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     placer: Callable[[], Placer] | None = None
     oracle: bool = False
     clairvoyant: bool = False
+    blind: bool = False
     label: tuple[str, str] | None = None
     hint: Hint = Hint()
     explore: bool = True
@@ -41,6 +43,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 OURS: Final = "ours, learned"
 TRUE: Final = "ours, true runtimes"
 CLAIRVOYANT: Final = "clairvoyant"
+BLIND: Final = "clairvoyant, but for the call's own luck"
 DELTA: Final = "Delta's rule"
 GREENFAAS: Final = "GreenFaaS-style"
 RANDOM: Final = "random"
@@ -52,6 +55,7 @@ POLICIES: Final[Mapping[str, Policy]] = {
     policy.name: policy
     for policy in (
         Policy(name=CLAIRVOYANT, clairvoyant=True),
+        Policy(name=BLIND, clairvoyant=True, blind=True),
         Policy(name=TRUE, oracle=True, explore=False),
         Policy(name=OURS),
         Policy(name=RANDOM, placer=baselines.Random),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import itertools
 import math
 import random
@@ -178,7 +179,7 @@ def requests(draw: st.DrawFn, demand: Demand, counts: st.SearchStrategy[int] = C
         count=count,
         remaining=count + draw(st.sampled_from([0, 1, 1000])),
         sizes=draw(sizes) if count >= BURST and draw(st.booleans()) else (),
-        late_s=draw(st.sampled_from([0.0, 0.4])),
+        waited_s=draw(st.sampled_from([0.0, 0.4])),
         now=NOW,
         explore=draw(st.booleans()),
     )
@@ -338,10 +339,11 @@ def test_a_preview_is_the_decision_and_leaves_nothing(
     demand, hint, request = question
     fleet = told(story)
     before = [(each.outstanding, each.ahead_calls) for each in fleet]
-    spent = fleet.estimates.worked_s, fleet.estimates.explored_s
+    times = fleet.estimates.runtimes.of(request.function)
+    spent = copy.copy(times.exploration)
     decision = fleet.preview(demand, hint, request, random.Random(seed))
     assert [(each.outstanding, each.ahead_calls) for each in fleet] == before
-    assert (fleet.estimates.worked_s, fleet.estimates.explored_s) == spent
+    assert times.exploration == spent
     placed = place(told(story), question, seed)
     assert decision == (placed[0][0] if placed else None)
 
@@ -496,7 +498,7 @@ def groups(feasible: Feasible) -> dict[Any, list[str]]:
 def sound(feasible: Feasible) -> None:
     """Its parts agree with each other."""
     agents = feasible.agents
-    assert {each.number: at for at, each in enumerate(agents)} == feasible._at
+    assert {each.number: at for at, each in enumerate(agents)} == feasible.at
     assert names(feasible.local.values()) == names(each for each in agents if each.local)
     assert all(group.sample in feasible for group in feasible.groups.values())
     if feasible._nearest is not None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gossamer_mesh.capability import Price
+from gossamer_mesh.capability import Power, Price
 from gossamer_placement import campaign
 from gossamer_placement.fleet import Fleet
 from gossamer_placement.model import OBJECTIVES, Decision, Demand, Hint, Request
-from gossamer_placement.scoring import AHEAD_LEAST, AHEAD_S, AHEAD_UNKNOWN
+from gossamer_placement.scoring import AHEAD_S, AHEAD_UNKNOWN
 from tests.unit.placement.test_candidate import chance, document, fleet_of, of, state
 
 ROOM = 10**6
@@ -56,7 +56,7 @@ def test_before_a_duration_is_known_so_many_calls_a_slot_may_be_ahead() -> None:
     assert shares(place(fleet_of(1), 1000)) == {"a0": 2 * AHEAD_UNKNOWN}
 
 
-@pytest.mark.parametrize(("run_s", "count"), [(0.1, 40), (60.0, 2 * AHEAD_LEAST)])
+@pytest.mark.parametrize(("run_s", "count"), [(0.1, 40), (60.0, 2)])
 def test_as_much_is_ahead_as_two_seconds_take(run_s: float, count: int) -> None:
     fleet = a_mesh(1.0, run_s=run_s)
     assert shares(place(fleet, 1000))["a0"] == pytest.approx(count, abs=2)
@@ -65,8 +65,8 @@ def test_as_much_is_ahead_as_two_seconds_take(run_s: float, count: int) -> None:
 
 def test_a_call_of_many_cpus_takes_the_slots_of_many() -> None:
     fleet = a_mesh(1.0, slots=8, run_s=60.0)
-    assert shares(place(fleet, 1000, cpus=4)) == {"a0": 2 * AHEAD_LEAST}
-    assert of(fleet, "a0").ahead_calls == 4 * 2 * AHEAD_LEAST
+    assert shares(place(fleet, 1000, cpus=4)) == {"a0": 2}
+    assert of(fleet, "a0").ahead_calls == 4 * 2
 
 
 def test_room_that_others_fill_is_not_ours() -> None:
@@ -109,7 +109,7 @@ def test_what_is_placed_is_counted_as_on_its_way() -> None:
         candidate = of(fleet, decision.agent)
         assert candidate.outstanding == candidate.ahead_calls == count
     worked_s = sum(candidate.ahead_s for candidate in fleet)
-    assert fleet.estimates.worked_s == pytest.approx(worked_s)
+    assert fleet.estimates.runtimes.of(b"f").exploration.worked_s == pytest.approx(worked_s)
 
 
 def test_nobody_gets_a_call_that_others_would_have_ended_sooner() -> None:
@@ -165,8 +165,9 @@ def test_the_nearest_are_filled_first() -> None:
         fleet.measured(f"a{number}", rtt_s)
     hint = Hint(objective="nearest")
     placed = place(fleet, 6, hint)
-    assert [(decision.agent, count) for decision, count in placed] == [("a1", 4), ("a2", 2)]
-    assert shares(place(fleet, 6, hint)) == {"a2": 2, "a0": 4}
+    went = [(decision.agent, count) for decision, count in placed]
+    assert went == [("a1", 2), ("a2", 2), ("a0", 2)]
+    assert not place(fleet, 6, hint)
 
 
 def test_a_cheap_campaign_rather_waits_than_goes_to_who_is_dear() -> None:
@@ -253,7 +254,7 @@ def test_work_and_not_number_is_shared() -> None:
     placed = place(fleet, 64, sizes=sizes, size_bytes=1000)
     assert len(placed) > 56
     work = lengths(fleet, placed, sizes)
-    assert max(work.values()) <= 1.5 * min(work.values())
+    assert max(work.values()) <= 1.8 * min(work.values())
 
 
 def test_the_longest_goes_to_the_quickest() -> None:
@@ -283,3 +284,71 @@ def test_a_burst_says_nothing_of_how_long_one_should_have_waited() -> None:
     sizes = [1000 * (1 + number % 7) for number in range(64)]
     for decision, _ in place(sized(1.0, slots=16), 64, sizes=sizes, size_bytes=1000):
         assert decision.expected_wait_s == -1.0
+
+
+# -- what would rather wait than go anywhere -----------------------------------------------------
+
+
+def unlike() -> Fleet:
+    """A board that is slow and green, a desktop, and a node that is quick and burns ten times."""
+    fleet = Fleet()
+    times = fleet.estimates.runtimes.of(b"f")
+    for name, speed, busy_w in (("pi", 0.25, 2.0), ("desk", 1.0, 10.0), ("node", 1.0, 100.0)):
+        power = Power(0.0, busy_w, 100.0)
+        put = document(name, speed=speed, slots=2, power=power)
+        candidate = fleet.put(put, state(2, room=ROOM))
+        for _ in range(50):
+            times.learn(candidate.hardware, name, 1.0 / speed)
+    return fleet
+
+
+def over_time(fleet: Fleet, count: int, hint: Hint) -> tuple[collections.Counter[str], float]:
+    """Place until all have been; calls take what they are expected to. Return shares and end."""
+    went = collections.Counter[str]()
+    events: list[tuple[float, str]] = []
+    now, left = 0.0, count
+    while left or events:
+        if left:
+            for decision, placed in place(fleet, left, hint, now=now, waited_s=now):
+                went[decision.agent] += placed
+                left -= placed
+                run_s = fleet.estimates.runtimes.of(b"f").run_s(
+                    of(fleet, decision.agent).hardware, decision.agent
+                )
+                events += [(now + run_s, decision.agent)] * placed
+        if not events:
+            now += 0.1
+            continue
+        events.sort()
+        now, agent = events.pop(0)
+        fleet.ended(agent)
+        there = sum(name == agent for _, name in events)
+        busy = {"free": max(0, 2 - there), "queue_s": 0.5 if there >= 2 else 0.0}
+        seq = of(fleet, agent).state.seq + 1
+        of(fleet, agent).report(state(2, room=ROOM, seq=seq, **busy), now + 1.0)
+    return went, now
+
+
+def test_the_greenest_of_many_calls_make_carbon_times_time_small() -> None:
+    went, end_s = over_time(unlike(), 200, Hint(objective="greenest"))
+    # With the node, half the time would cost five times as much; the board alone takes five times.
+    assert went["node"] == 0
+    assert went["pi"] > 20
+    assert end_s < 110.0
+
+
+def test_with_a_deadline_the_greenest_do_what_they_can_by_then() -> None:
+    easy, end_s = over_time(unlike(), 100, Hint(objective="greenest", deadline_s=400.0))
+    assert set(easy) == {"pi"}
+    assert end_s <= 400.0
+    hard, end_s = over_time(unlike(), 200, Hint(objective="greenest", deadline_s=60.0))
+    assert hard["node"] > 0
+    assert end_s <= 66.0
+
+
+def test_what_else_waits_takes_time_as_well() -> None:
+    hint = Hint(objective="greenest", deadline_s=400.0)
+    alone = shares(place(unlike(), 100, hint))
+    beside = shares(place(unlike(), 100, hint, remaining=400))
+    assert set(alone) == {"pi"}
+    assert beside["desk"] > 0

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from gossamer_mesh.capability import Price
-from gossamer_placement.choice import BURST, EXPLORE_MOST, SAMPLE, SECOND_LOOK
-from gossamer_placement.estimates import EXPLORE
+from gossamer_placement.choice import BURST, SAMPLE, SECOND_LOOK
 from gossamer_placement.fleet import Fleet
-from gossamer_placement.model import OBJECTIVES, Decision, Demand, Hint, Request
+from gossamer_placement.model import Decision, Demand, Hint, Request
 from tests.unit.placement.test_candidate import chance, document, fleet_of, of, state
 
 
@@ -163,82 +162,6 @@ def test_the_only_one_within_the_budget_is_found_in_a_bounded_number_of_choices(
     fleet = fleet_of(1000, price=Price(3600.0))
     fleet.put(document("free", site="far"), state())
     assert tries(fleet, Hint(budget=0.0)) <= 1001 // SECOND_LOOK + 1
-
-
-# -- exploration ---------------------------------------------------------------------------------
-
-
-def unsettled() -> Fleet:
-    fleet = Fleet()
-    fleet.put(document("known"), state(64, room=10**6))
-    fleet.put(document("new", speed=0.6), state(64, room=10**6))
-    learn(fleet, "known", 0.1)
-    return fleet
-
-
-def explore(fleet: Fleet, hint: Hint | None = None, **fields: Any) -> list[Decision]:
-    decisions: list[Decision] = []
-    for seed in range(300):
-        decisions += choose(fleet, hint, seed, **{"explore": True, "now": float(seed), **fields})
-        for candidate in fleet:
-            candidate.outstanding = 0
-            candidate.report(state(64, room=10**6), seed + 0.5)
-    assert len(decisions) == 300
-    return decisions
-
-
-def test_what_is_not_known_is_tried_within_a_budget() -> None:
-    fleet = unsettled()
-    fleet.estimates.worked_s = 20.0
-    explored = [each for each in explore(fleet) if each.explored]
-    assert explored
-    estimates = fleet.estimates
-    assert 0.0 < estimates.explored_s <= EXPLORE * estimates.worked_s
-    spent_s = 0.0
-    for decision in explored:
-        etas = {term.agent: term.eta_s for term in decision.sampled}
-        assert decision.agent == "new"
-        assert etas["new"] <= EXPLORE_MOST * min(etas.values())
-        spent_s += max(0.0, etas["new"] - etas["known"])
-    assert estimates.explored_s == pytest.approx(spent_s)
-
-
-def test_nothing_is_tried_before_any_work_is_done() -> None:
-    assert not choose(unsettled(), explore=True)[0].explored
-
-
-@pytest.mark.parametrize(
-    ("hint", "fields"),
-    [
-        (Hint(), {"explore": False}),
-        (Hint(deadline_s=60.0), {}),
-        *((Hint(objective=each), {}) for each in OBJECTIVES if each != "fastest"),
-    ],
-)
-def test_who_must_not_explore_does_not(hint: Hint, fields: dict[str, Any]) -> None:
-    fleet = unsettled()
-    fleet.estimates.worked_s = 1e6
-    assert not any(each.explored for each in explore(fleet, hint, **fields))
-    assert fleet.estimates.explored_s == 0.0
-
-
-def test_what_was_not_placed_was_not_explored() -> None:
-    fleet = unsettled()
-    fleet.estimates.worked_s = 1e6
-    of(fleet, "new").outstanding = 10**6
-    for seed in range(200):
-        choose(fleet, seed=seed, explore=True)
-        of(fleet, "known").outstanding = 0
-        of(fleet, "known").report(state(64, room=10**6), seed + 0.5)
-    assert fleet.estimates.explored_s == 0.0
-
-
-def test_nobody_far_worse_than_the_best_is_tried() -> None:
-    fleet = unsettled()
-    fleet.measured("known", 0.001)
-    fleet.measured("new", 5.0)
-    fleet.estimates.worked_s = 1e9
-    assert not any(each.explored for each in explore(fleet))
 
 
 # -- named resources -----------------------------------------------------------------------------

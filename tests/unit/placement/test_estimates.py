@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gossamer_placement.estimates import EXPLORE, TRANSFERRED_BYTES, Estimates, Observation
+from gossamer_placement.estimates import TRANSFERRED_BYTES, Estimates, Observation
 from gossamer_placement.hardware import Hardware
 from gossamer_placement.transfers import UNKNOWN_BANDWIDTH
 
@@ -98,13 +98,3 @@ def test_times_that_cannot_be_meant_teach_nothing(*, bad: float, cold: bool) -> 
     assert estimates.runtimes.of(b"f").run_s(PC, "a") == before
     assert 0.0 <= estimates.colds.cold_s(b"f", PC, "c") < math.inf
     assert estimates.transfers.bandwidth("lab") == UNKNOWN_BANDWIDTH
-
-
-def test_so_much_of_all_work_may_be_spent_on_learning() -> None:
-    estimates = Estimates()
-    assert not estimates.may_explore(1e-9)
-    estimates.worked_s = 100.0
-    assert estimates.may_explore(EXPLORE * 100.0)
-    estimates.explored_s = 1.5
-    assert estimates.may_explore(0.5)
-    assert not estimates.may_explore(0.6)

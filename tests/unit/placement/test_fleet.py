@@ -10,6 +10,7 @@ from gossamer_mesh.capability import Gpu
 from gossamer_mesh.errors import ConfigError
 from gossamer_placement import statistics
 from gossamer_placement.estimates import Estimates, Observation
+from gossamer_placement.exploration import Exploration
 from gossamer_placement.fleet import DEMANDS_KEPT, OWN_RTT_S, Fleet
 from gossamer_placement.index import Feasible
 from gossamer_placement.model import Decision, Demand, Hint, Request
@@ -301,18 +302,19 @@ def test_a_preview_leaves_everything_as_it_was() -> None:
         assert decision is not None
         assert decision.agent == expected[0]
         assert {(c.outstanding, c.ahead_calls, c.ahead_s) for c in fleet} == {(0, 0, 0.0)}
-        assert fleet.estimates.worked_s == fleet.estimates.explored_s == 0.0
+        assert fleet.estimates.runtimes.of(b"f").exploration == Exploration()
 
 
 def test_a_preview_does_not_spend_what_may_be_explored() -> None:
     fleet = Fleet(estimates=Estimates())
     for name, speed in (("slow", 0.8), ("quick", 1.0)):
         fleet.put(document(name, speed=speed), state())
-    fleet.estimates.worked_s = 1e6
+    rich = Exploration(calls=10**6, worked_s=1e6)
+    fleet.estimates.runtimes.of(b"f").exploration = rich
     request = Request(function=b"f")
     explored = [fleet.preview(Demand(), Hint(), request, chance(seed)) for seed in range(100)]
     assert any(decision is not None and decision.explored for decision in explored)
-    assert fleet.estimates.explored_s == 0.0
+    assert fleet.estimates.runtimes.of(b"f").exploration == Exploration(10**6, 1e6)
 
 
 def test_what_a_decision_says_of_the_others_does_not_change_later() -> None:

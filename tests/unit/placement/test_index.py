@@ -50,7 +50,7 @@ def test_any_one_of_them_can_leave() -> None:
             fleet.remove(other.name)
         assert not feasible.agents
         assert not feasible.groups
-        assert not feasible._at
+        assert not feasible.at
 
 
 def test_agents_are_grouped_by_site_class_and_what_they_cost() -> None:

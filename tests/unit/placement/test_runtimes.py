@@ -36,7 +36,7 @@ def test_what_nobody_has_run_takes_as_long_as_the_speed_says():
     times = FunctionTimes()
     assert times.run_s(NODE, "n") == pytest.approx(UNKNOWN_S / 2.0)
     assert times.run_s(PI, "p") == pytest.approx(UNKNOWN_S / 0.4)
-    assert times.unsettled
+    assert not times.settled
 
 
 def test_a_speed_that_cannot_be_counts_as_none():
@@ -207,11 +207,10 @@ def test_the_class_within_a_tenth_of_the_best_is_found_after_fifty_noisy_calls_e
 
 def test_classes_with_few_observations_are_told():
     times = learned((DESK, "d", 1.0, 4))
-    assert times.unsettled
+    assert not times.settled
     times.learn(DESK, "d", 1.0)
-    assert not times.unsettled
     times.run_s(NODE, "n")
-    assert times.unsettled
+    assert times.settled == {DESK.name}
 
 
 def test_what_agents_publish_is_a_start():
@@ -219,7 +218,7 @@ def test_what_agents_publish_is_a_start():
     times.seed(DESK, "d", Seen(b"f", 500, math.log(3.0), 0.01, 800.0))
     assert times.run_s(DESK, "d") == pytest.approx(3.0, rel=0.1)
     assert times.count == 20
-    assert not times.unsettled
+    assert times.settled == {DESK.name}
     assert times.result_bytes > 0.0
 
 

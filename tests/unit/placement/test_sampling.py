@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gossamer_placement.estimates import Observation
 from gossamer_placement.fleet import Fleet
 from gossamer_placement.index import POOL
 from gossamer_placement.model import Demand, Objective, Request
@@ -21,8 +22,7 @@ def draw(
     request = Request(function=b"f", **fields)
     times = fleet.estimates.runtimes.of(b"f")
     feasible = fleet.feasible(Demand())
-    fresh = fleet.estimates.fresh
-    drawn = Sampler(size).draw(feasible, request, objective, times, fresh, chance(seed))
+    drawn = Sampler(size).draw(feasible, request, objective, times, fleet.estimates, chance(seed))
     names = [candidate.name for candidate in drawn]
     assert len(names) == len(set(names)) <= size
     assert all(candidate in feasible for candidate in drawn)
@@ -39,7 +39,8 @@ def test_the_first_of_a_few_is_another_each_time() -> None:
     feasible, times = fleet.feasible(Demand()), fleet.estimates.runtimes.of(b"f")
     rng = chance()
     firsts = [
-        Sampler(8).draw(feasible, Request(), "fastest", times, (), rng)[0] for _ in range(4000)
+        Sampler(8).draw(feasible, Request(), "fastest", times, fleet.estimates, rng)[0]
+        for _ in range(4000)
     ]
     shares = [firsts.count(candidate) for candidate in fleet]
     assert all(850 < share < 1150 for share in shares)
@@ -126,3 +127,15 @@ def test_who_has_just_said_to_have_room_is_among_them() -> None:
     fleet.report("a8", state(seq=2, free=0), now=1.0)
     drawn = [draw(fleet, seed=seed) for seed in range(50)]
     assert sum("a8" in names for names in drawn) < 10
+
+
+def test_where_it_was_started_last_is_among_them_until_its_class_is_known() -> None:
+    fleet = fleet_of(300)
+    fleet.put(document("rare", speed=0.5), state())
+    candidate = of(fleet, "rare")
+    fleet.observe(Observation(function=b"f", agent="rare", run_s=3.0, cold=True), 1.0)
+    assert all("rare" in draw(fleet, seed=seed) for seed in range(5))
+    for _ in range(5):
+        fleet.observe(Observation(function=b"f", agent="rare", run_s=1.0), 1.0)
+    assert candidate.kind in fleet.estimates.runtimes.of(b"f").settled
+    assert not all("rare" in draw(fleet, seed=seed) for seed in range(20))

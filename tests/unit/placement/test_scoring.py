@@ -255,11 +255,11 @@ def test_calls_are_spread_to_the_least_loaded() -> None:
 # -- who keeps the constraints -------------------------------------------------------------------
 
 
-def within(hint: Hint, *rows: Row, late_s: float = 0.0, **states: Any) -> list[str]:
+def within(hint: Hint, *rows: Row, waited_s: float = 0.0, **states: Any) -> list[str]:
     fleet = Fleet()
     for each in rows:
         fleet.put(document(each.agent), state(**states.get(each.agent, {})))
-    kept, candidates = scoring.within(([*rows], list(fleet)), Request(late_s=late_s), hint)
+    kept, candidates = scoring.within(([*rows], list(fleet)), Request(waited_s=waited_s), hint)
     assert [each[1] for each in kept] == [candidate.name for candidate in candidates]
     return [each[1] for each in kept]
 
@@ -275,7 +275,7 @@ def test_who_is_too_dear_is_left_out() -> None:
 def test_who_keeps_the_deadline_may_have_the_call_else_who_is_the_least_late() -> None:
     rows = row("a", 1.0), row("b", 2.0), row("c", 3.0)
     assert within(Hint(deadline_s=2.0), *rows) == ["a", "b"]
-    assert within(Hint(deadline_s=3.0), *rows, late_s=1.5) == ["a"]
+    assert within(Hint(deadline_s=3.0), *rows, waited_s=1.5) == ["a"]
     assert within(Hint(deadline_s=0.5), *rows) == ["a"]
     assert within(Hint(deadline_s=0.5, budget=0.0), *rows) == ["a"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from gossamer.peer import TOO_LATE
@@ -284,13 +286,13 @@ def test_explaining_sends_nothing_and_changes_nothing(desk: Desk) -> None:
     desk.teach(0.1)
     candidate = desk.keeper.fleet.get("a")
     assert candidate is not None
-    estimates = desk.keeper.fleet.estimates
+    times = desk.keeper.fleet.estimates.runtimes.of(a_job().function)
     slots = candidate.__slots__
-    before = [getattr(candidate, name) for name in slots], estimates.worked_s, estimates.explored_s
+    before = [getattr(candidate, name) for name in slots], copy.copy(times.exploration)
     sent = len(desk.runs)
     decisions = [desk.keeper.explain(a_job(), 100, desk.now) for _ in range(200)]
     assert {decision.agent for decision in decisions} == {"a"}
-    after = [getattr(candidate, name) for name in slots], estimates.worked_s, estimates.explored_s
+    after = [getattr(candidate, name) for name in slots], times.exploration
     assert after == before
     assert len(desk.runs) == sent
     assert not desk.leftovers()
