@@ -24,13 +24,17 @@ PROCESSES: Final = 2
 
 
 class Options(msgspec.Struct, frozen=True):
-    """`only`: names of fields of `Found`, empty for all. `out` None: nothing is written."""
+    """`only`: names of fields of `Found`; `before`: where the others are taken from.
+
+    `out` None: nothing is written.
+    """
 
     quick: bool
     out: Path | None
     json: Path | None
     processes: int
     only: tuple[str, ...] = ()
+    before: Path | None = None
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -40,19 +44,28 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--out", type=Path, help=f"where table and plots go (default: {DOCS})")
     parser.add_argument("--json", type=Path, help="also write all that was found to this file")
     parser.add_argument("--processes", type=int, default=PROCESSES, help="how many at a time")
+    names = Found.__struct_fields__
+    parser.add_argument("--only", nargs="+", choices=names, help="find no more than these")
+    parser.add_argument("--from", dest="before", type=Path, help="take the others from this JSON")
     given = parser.parse_args(arguments)
     # A look does not replace what is quoted.
     out = given.out or (None if given.quick else DOCS)
-    return Options(given.quick, out, given.json, max(1, given.processes))
+    only = tuple(given.only or names)
+    return Options(given.quick, out, given.json, max(1, given.processes), only, given.before)
 
 
-def find(sizes: Sizes, processes: int) -> Found:
-    """Do all jobs. What is timed has the processes to itself."""
-    found = Found()
-    for agents in sizes.agents:
-        found.timing.append((None, timing(agents, sizes.decisions)))
-    found.warm.append((None, warm(sizes.pairs, sizes.pair_calls)))
-    todo = jobs(sizes)
+def find(sizes: Sizes, options: Options) -> Found:
+    """Do the jobs that are asked for. What is timed has the processes to itself."""
+    only, processes = options.only, options.processes
+    found = Found() if options.before is None else _read(options.before)
+    for name in only:
+        setattr(found, name, [])
+    if "timing" in only:
+        for agents in sizes.agents:
+            found.timing.append((None, timing(agents, sizes.decisions)))
+    if "warm" in only:
+        found.warm.append((None, warm(sizes.pairs, sizes.pair_calls)))
+    todo = [job for job in jobs(sizes) if job.found in only]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for done, (name, key, result) in enumerate(pool.imap_unordered(run, todo), start=1):
             getattr(found, name).append((key, result))
@@ -64,10 +77,14 @@ def find(sizes: Sizes, processes: int) -> Found:
     return found
 
 
+def _read(path: Path) -> Found:
+    return msgspec.json.decode(path.read_bytes(), type=Found)
+
+
 def main() -> int:
     options = parse(sys.argv[1:])
     started = time.monotonic()
-    found = find(QUICK if options.quick else Sizes(), options.processes)
+    found = find(QUICK if options.quick else Sizes(), options)
     shown = text(rows(found), found)
     print(shown)
     if options.quick:

@@ -15,7 +15,7 @@ from testbed.placement.nearest import Nearest
 from testbed.placement.timing import Timing
 from testbed.placement.warm import Warm
 
-JUDGED: Final = (policies.CLAIRVOYANT, policies.TRUE, policies.OURS)
+JUDGED: Final = (policies.CLAIRVOYANT, policies.BLIND, policies.TRUE, policies.OURS)
 REGRETTING: Final = (
     policies.OURS,
     policies.TWO_CHOICES,
