@@ -58,7 +58,7 @@ class PayloadError(MeshError):
 
 
 class PayloadTooLargeError(PayloadError):
-    """More bytes than one message may carry: send a path or a smaller piece."""
+    """No room for a payload, or too much code for a message: see there what to do."""
 
 
 class UnknownFunctionError(MeshError):

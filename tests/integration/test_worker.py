@@ -290,9 +290,19 @@ async def test_calls_that_are_revoked_in_time_are_not_started_and_it_says_so(roo
     await until(lambda: desk.hands.page.current == 4)
 
 
-async def test_a_result_that_no_message_can_carry_is_an_error_and_does_not_travel(room):
+async def test_a_large_result_that_there_is_no_room_for_is_an_error_and_does_not_travel(room):
     desk = await room.worker()
     frame = await desk.call(bytes, 5_000_000)
+    assert (frame.status, frame.flags & frames.FILE) == (frames.NO_ROOM, 0)
+    assert b"it takes 5000064 bytes, and cannot be written down" in frame.data
+
+
+async def test_an_error_that_no_message_can_carry_does_not_travel(room):
+    def fail():
+        raise ValueError(b"x" * 5_000_000)
+
+    desk = await room.worker()
+    frame = await desk.call(fail)
     assert frame.status == frames.TOO_LARGE
     assert int(frame.data) > 5_000_000
 

@@ -355,3 +355,19 @@ def test_what_is_left_is_cancelled_until_its_agent_has_heard_it(desk: Desk) -> N
     assert cancelled_at(desk, "a").count(work.number) > 1
     desk.hear(wire.Done(work.number, 1, "cancelled"))
     assert not desk.leftovers()
+
+
+def test_a_large_result_of_a_backup_that_is_here_first_is_the_calls(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    ours, theirs = wire.Blob(b"a" * 32, 10**6, "a"), wire.Blob(b"b" * 32, 10**6, "b")
+    desk.hear(done(work, blob=ours))
+    desk.hear(wire.Done(call.task, call.attempt, "ok", blob=theirs), agent="b")
+    assert [each.blob for each in desk.collects] == [ours, theirs]
+    backup = desk.collects[1].work
+    backup.result = "what was fetched"
+    desk.perform(desk.keeper.collected(backup, call.attempt, None, desk.now))
+    assert (work.state, work.agent, work.result) == (State.SUCCEEDED, "b", "what was fetched")
+    assert desk.left == [ours]
+    desk.perform(desk.keeper.collected(work, 1, None, desk.now))
+    assert desk.ended.count(work) == 1
+    assert not desk.leftovers()
