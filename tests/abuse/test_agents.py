@@ -62,14 +62,15 @@ def agent(ground: Ground, name: str, config: str = QUICK, **labels: str) -> Iter
 def test_an_agent_stopped_past_its_lease(
     ground: Ground, client: gossamer.Mesh, case: Trying, tmp_path: Path
 ) -> None:
-    pool = client.options(on="pool=doze")
+    # It may be seen a moment after it has joined.
+    pool = client.options(on="pool=doze", wait=30)
     with (
         agent(ground, "sleepy", QUICK, pool="doze") as sleepy,
         case("SIGSTOP past the lease", BOUND_S) as told,
     ):
         names = [f"task-{number}" for number in range(2)]
         tasks = [pool.submit(note_and_nap, str(tmp_path), name, 0.5) for name in names]
-        once = client.options(on="sleepy", retries=0).submit(double, 1)
+        once = client.options(on="sleepy", retries=0, wait=30).submit(double, 1)
         until(lambda: len(list(tmp_path.iterdir())) == 2)
         # Its workers go on, and their results wait for it to wake.
         sleepy.process.signal(signal.SIGSTOP)
@@ -81,7 +82,7 @@ def test_an_agent_stopped_past_its_lease(
             assert "sleepy" not in listed(client)
             sleepy.process.signal(signal.SIGCONT)
             until(lambda: "sleepy" in listed(client))
-            on_sleepy = client.options(on="sleepy")
+            on_sleepy = client.options(on="sleepy", wait=30)
             assert on_sleepy.submit(double, 5).result(WITHIN_S) == 10
             assert [(task.agent, task.attempt) for task in tasks] == outcomes
             assert [task.result(0) for task in tasks] == names

@@ -228,8 +228,11 @@ class NatsLink:
                 posted.popleft()()
             except Exception:  # noqa: BLE001  as in `received`
                 _log.exception("a callback posted to the link failed")
-        self._send()
-        self._awake = False
+        try:
+            self._send()
+        finally:
+            # Left up, nothing would ever be sent again.
+            self._awake = False
         if posted or (self._outbox and self._may_send()):
             self._wake()
 

@@ -55,10 +55,11 @@ class QuickClient(Client):
         self._pending.append(_END)
 
     def push(self) -> None:
-        """Write what was added, in one go."""
+        """Write what was added, in one go; into a connection that is ending, nothing."""
         pending, self._pending = self._pending, []
         self._pending_data_size = 0
-        if not pending or self._transport is None:
+        # That it has ended is told a moment later; until then uvloop's raises if written to.
+        if not pending or self._transport is None or self._ending():
             return
         if max(map(len, pending)) < LARGE_BYTES:
             self._transport.write(b"".join(pending))
@@ -70,7 +71,14 @@ class QuickClient(Client):
     def unsent(self) -> int:
         """How many bytes the socket has not taken yet."""
         writer = self._writer()
-        return 0 if writer is None else writer.transport.get_write_buffer_size()
+        if writer is None or self._ending():
+            return 0
+        size: int = writer.transport.get_write_buffer_size()
+        return size
+
+    def _ending(self) -> bool:
+        writer = self._writer()
+        return writer is not None and bool(writer.is_closing())
 
     def _writer(self) -> Any:
         # None over websockets: then every message takes nats-py's way.
