@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     settings = (
-        config.load(options.config)
+        config.load(options.config, access=options.access)
         if options.config
         else config.build(name=options.name, site=options.site, labels=_labels(options.label))
     )

@@ -114,10 +114,11 @@ _BY_KEY: Final = {each.key: each for each in SETTINGS}
 _SECTIONS: Final = tuple(dict.fromkeys(key.partition(".")[0] for key in _BY_KEY if "." in key))
 
 
-def load(path: Path | str) -> AgentConfig:
+def load(path: Path | str, *, access: Path | str | None = None) -> AgentConfig:
     """Return the configuration in the TOML file `path`; `ConfigError` if anything is wrong.
 
-    A relative `mesh.access` is beside the file, wherever the agent is started.
+    A relative `mesh.access` is beside the file, wherever the agent is started. With `access`, that
+    of the command line, the file's own does not count and need not be there.
     """
     path = Path(path)
     try:
@@ -128,7 +129,10 @@ def load(path: Path | str) -> AgentConfig:
         ) from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: is not TOML ({error})", source=str(path)) from error
-    return _checked(_flat(document, str(path)), str(path), path.parent)
+    given = _flat(document, str(path))
+    if access is not None:
+        given.pop("mesh.access", None)
+    return _checked(given, str(path), path.parent)
 
 
 def build(  # noqa: PLR0913 - one argument a key, all by name

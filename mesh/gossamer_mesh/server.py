@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import time
 from pathlib import Path
 from typing import Final
@@ -133,12 +134,13 @@ def start(
 ) -> Server:
     """Start a server that keeps its data in `directory`, and return it when it accepts.
 
-    `port` 0 lets the kernel choose. A restart in the same directory keeps credentials and
-    JetStream data. With `lifeline` the server ends with this process, however that ends;
-    without, it outlives it and `Server.load` finds it again. With `monitor` it tells of its
-    connections over HTTP, on loopback, to anyone: at `monitor_url`. `ServerError` when there is no
-    nats-server, when it does not start, or when one already runs in `directory`. Two starts
-    in one directory at one time are the caller's to exclude.
+    `port` 0 lets the kernel choose. A restart in the same directory keeps credentials, JetStream
+    data, and the port if nobody has taken it: agents and clients that lost the server find it
+    again. With `lifeline` the server ends with this process, however that ends; without, it
+    outlives it and `Server.load` finds it again. With `monitor` it tells of its connections over
+    HTTP, on loopback, to anyone: at `monitor_url`. `ServerError` when there is no nats-server, when
+    it does not start, or when one already runs in `directory`. Two starts in one directory at one
+    time are the caller's to exclude.
     """
     program = server_program.find()
     directory = private_dir(directory.absolute())
@@ -149,7 +151,8 @@ def start(
     else:
         access = Access("", _USER, secrets.token_urlsafe(32))
     config = directory / "server.conf"
-    write_private(config, server_program.config(directory, access, port, monitor=monitor))
+    listen = port or _free_port(access)
+    write_private(config, server_program.config(directory, access, listen, monitor=monitor))
     log = directory / "server.log"
     logged = log.stat().st_size if log.exists() else 0
     server = _spawn([str(program), "--config", str(config)], directory, access, lifeline=lifeline)
@@ -165,6 +168,21 @@ def start(
         server.stop()
         raise _failure(server, port, logged)
     return server
+
+
+def _free_port(access: Access) -> int:
+    """Return the port that the server had before, if it can have it again; else 0."""
+    port = access.url.rpartition(":")[2]
+    if not port.isdecimal():
+        return 0
+    with socket.socket() as probe:
+        # What is left of connections of the server before does not keep it from listening.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((server_program.HOST, int(port)))
+        except (OSError, OverflowError):
+            return 0
+    return int(port)
 
 
 def _make_room(directory: Path) -> None:

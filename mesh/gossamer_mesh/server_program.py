@@ -16,7 +16,7 @@ from gossamer_mesh.errors import ServerError
 from gossamer_mesh.wire import MAX_MESSAGE_BYTES
 
 NAME: Final = "nats-server"
-_HOST: Final = "127.0.0.1"
+HOST: Final = "127.0.0.1"
 _LOG_BYTES: Final = 16 * 1024**2
 _MEMORY_BYTES: Final = 256 * 1024**2
 _STORE_BYTES: Final = 8 * 1024**3
@@ -62,11 +62,11 @@ def find() -> Path:
 def config(directory: Path, access: Access, port: int, *, monitor: bool = False) -> bytes:
     # JSON is a subset of the server's own format, and quotes any path. Sizes in quotes would
     # not be read as sizes; durations must be quoted.
-    monitored = {"http": f"{_HOST}:-1"} if monitor else {}
+    monitored = {"http": f"{HOST}:-1"} if monitor else {}
     return msgspec.json.encode(
         {
             **monitored,
-            "listen": f"{_HOST}:{port or -1}",
+            "listen": f"{HOST}:{port or -1}",
             "ports_file_dir": str(directory),
             "log_file": str(directory / "server.log"),
             "logfile_size_limit": _LOG_BYTES,

@@ -39,6 +39,7 @@ STEPS: Final = 24
 """Halvings when the end of all is looked for: to a millionth of what it could be."""
 
 SHORTEST_S: Final = 1e-6
+NOTHING: Final = 0.01
 LATER: Final = 1.0
 """So many standard deviations later than expected a call is to end with all others still: each
 agent has a last one, and the latest of these is the campaign's."""
@@ -111,13 +112,17 @@ def place(
         scored = scoring.within(scored, request, hint)
     if not scored[0]:
         return []
-    lines = _chosen(_lines(scored, request, hint, known=times.count > 0), request, hint)
-    lengths = [times.scale(size) for size in request.sizes]
+    usual = times.scale(request.size_bytes)
+    lengths = [times.scale(size) / usual for size in request.sizes]
+    # In calls of the usual length, the one that the rows are for.
+    work = sum(lengths) + max(request.remaining, request.count) - float(len(lengths))
+    lines = _lines(scored, request, hint, known=times.count > 0)
+    lines = _chosen(lines, request, hint, work)
     if hint.objective == "nearest":
         placed = _in_turn(sorted(lines, key=_near_s), request)
     elif lengths and min(lengths) < max(lengths):
         margin = math.exp(LATER * times.noise)
-        placed = _unequal(lines, request, lengths, times.scale(request.size_bytes), margin)
+        placed = _unequal(lines, lengths, work, margin)
     else:
         placed = _equal(lines, request)
     considered = tuple(line.row for line in sorted(lines, key=_eta_s)[:CONSIDERED])
@@ -168,7 +173,7 @@ def _lines(scored: scoring.Scored, request: Request, hint: Hint, *, known: bool)
     return lines
 
 
-def _chosen(lines: list[_Line], request: Request, hint: Hint) -> list[_Line]:
+def _chosen(lines: list[_Line], request: Request, hint: Hint, work: float) -> list[_Line]:
     """Return those who should have a part, by an objective that would rather wait than go anywhere.
 
     With a deadline, the best that can do it all by then. Without one the cheapest are those within
@@ -180,7 +185,6 @@ def _chosen(lines: list[_Line], request: Request, hint: Hint) -> list[_Line]:
         return lines
     lines = sorted(lines, key=lambda line: (line.row.score(objective), line.row.eta_s))
     scores = [line.row.score(objective) for line in lines]
-    work = float(max(request.remaining, request.count))
     if hint.deadline_s:
         end_s = max(0.0, hint.deadline_s - request.waited_s)
         for at, line in enumerate(lines):
@@ -197,6 +201,8 @@ def _chosen(lines: list[_Line], request: Request, hint: Hint) -> list[_Line]:
 
 def _least_product(lines: Sequence[_Line], scores: Sequence[float], work: float) -> int:
     """Return how many of the lines, the best first, make the score of all × their end least."""
+    # What costs nothing at all is not worth waiting for without end, either.
+    scores = [max(score, scores[-1] * NOTHING, SHORTEST_S) for score in scores]
     least, count, at = math.inf, len(lines), 0
     while at < len(lines):
         at = bisect.bisect_right(scores, scores[at] * (1.0 + scoring.TOLERANCE))
@@ -275,21 +281,15 @@ def _in_turn(lines: Sequence[_Line], request: Request) -> list[tuple[_Line, int,
 
 
 def _unequal(
-    lines: list[_Line],
-    request: Request,
-    lengths: Sequence[float],
-    usual: float,
-    margin: float,
+    lines: list[_Line], lengths: Sequence[float], work: float, margin: float
 ) -> list[tuple[_Line, int, int]]:
     """Give each agent, the quickest first, the longest calls that it can end with all others.
 
     What cannot end with all others anywhere goes where it ends first.
     """
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
-    scaled = [length / usual for length in lengths]
-    falling = [-scaled[index] for index in order]
-    more = request.remaining - len(lengths)
-    end_s = _level_s(lines, sum(scaled) + max(0, more))
+    falling = [-lengths[index] for index in order]
+    end_s = _level_s(lines, work)
     # Nothing is over before the longest is, wherever that ends first.
     end_s = max(end_s, min(line.ends_one_s(-falling[0] * margin) for line in lines))
     placed: list[tuple[_Line, int, int]] = []
@@ -301,12 +301,12 @@ def _unequal(
             if at == len(order):
                 # Even the shortest is late here: it waits, unless it is later anywhere else.
                 at -= 1
-                ends_s = line.ends_one_s(scaled[order[at]])
-                if any(other.ends_one_s(scaled[order[at]]) < ends_s for other in lines):
+                ends_s = line.ends_one_s(lengths[order[at]])
+                if any(other.ends_one_s(lengths[order[at]]) < ends_s for other in lines):
                     break
             index = order.pop(at)
             del falling[at]
-            line.given_s += scaled[index] * line.run_s
+            line.given_s += lengths[index] * line.run_s
             line.rest -= 1
             placed.append((line, 1, index))
     return placed

@@ -35,6 +35,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     `run_s` and `queued_s` are what the agent says, `elapsed_s` what the caller saw from sending
     to the result. `cold`: it was the function's first in its worker. `ok`: it brought a value;
     `unfit`: it failed for something that the machine lacks, or took its worker with it.
+    `moved_bytes` is what of `size_bytes` had to travel, -1 if that is not known.
     `expected_wait_s` is what the decision reckoned with besides the way and the run, negative
     where it was made for many calls at once.
     """
@@ -44,6 +45,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     run_s: float
     items: int = 1
     size_bytes: int = 0
+    moved_bytes: int = -1
     result_bytes: int = 0
     queued_s: float = 0.0
     elapsed_s: float = 0.0
@@ -99,7 +101,8 @@ class Estimates:
             return
         times.learn(hardware, seen.agent, each_s, size, result_bytes)
         self.colds.warmed(environment, seen.agent)
-        moved = seen.size_bytes + seen.result_bytes
+        there = seen.size_bytes if seen.moved_bytes < 0 else seen.moved_bytes
+        moved = there + seen.result_bytes
         if moved >= TRANSFERRED_BYTES and min(seen.queued_s, seen.run_s) >= 0.0:
             way_s = seen.elapsed_s - seen.queued_s - seen.run_s
             way_s -= self.network.rtt_s(seen.agent, site)

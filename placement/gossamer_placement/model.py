@@ -142,6 +142,14 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
                     return row[0] - row[3] - row[7]
         return -1.0
 
+    @property
+    def moved_bytes(self) -> int:
+        """What was to travel there with the call, but for what was there already; -1: not known."""
+        for row in self.rows:
+            if row[1] == self.agent:
+                return row[11]
+        return -1
+
     def __str__(self) -> str:
         from gossamer_placement.explain import explain  # noqa: PLC0415  it needs this module
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, ParamSpec, TypeVar, Unpack
 
 from gossamer.options import DEFAULT, NAMES, Given, Options, override
 from gossamer.work import Job
-from gossamer_mesh.code.function import FunctionCode, describe, describe_bound
+from gossamer_mesh.code.function import FunctionCode, describe, describe_bound, name_of
 from gossamer_placement.model import Demand
 
 P = ParamSpec("P")
@@ -28,6 +29,10 @@ _jobs: weakref.WeakKeyDictionary[Callable[..., object], dict[Options, Job]] = (
 _bound_jobs: weakref.WeakKeyDictionary[Callable[..., object], dict[Options, Job]] = (
     weakref.WeakKeyDictionary()
 )
+_takes: weakref.WeakKeyDictionary[Callable[..., object], frozenset[str]] = (
+    weakref.WeakKeyDictionary()
+)
+_ANY: Final = "**"
 _own_names: weakref.WeakKeyDictionary[Callable[..., object], frozenset[str]] = (
     weakref.WeakKeyDictionary()
 )
@@ -85,6 +90,36 @@ def own_names(fn: Callable[..., object]) -> frozenset[str]:
     except TypeError:  # neither hashable nor weakly referenced
         return _parameters(fn) & NAMES
     return names
+
+
+def check_keywords(fn: Callable[..., object], names: Iterable[str]) -> None:
+    """Raise `TypeError` for a keyword that is neither an option nor a parameter of `fn`.
+
+    What takes any keyword, or does not tell what it takes, is believed.
+    """
+    try:
+        takes = _takes.get(fn)
+        if takes is None:
+            takes = _takes[fn] = _keywords(fn)
+    except TypeError:  # neither hashable nor weakly referenced
+        takes = _keywords(fn)
+    if _ANY in takes or takes.issuperset(names):
+        return
+    for name in names:
+        if name not in takes:
+            close = difflib.get_close_matches(name, sorted(takes), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"{name!r} is no parameter of {name_of(fn)} and no option{hint}")
+
+
+def _keywords(fn: Callable[..., object]) -> frozenset[str]:
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):  # some builtins do not tell
+        return frozenset({_ANY})
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return frozenset({_ANY})
+    return NAMES | _parameters(fn)
 
 
 def job_for(fn: Callable[..., object], options: Options, *, bound: bool = False) -> Job:

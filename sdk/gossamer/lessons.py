@@ -44,6 +44,7 @@ class Lessons:
                     run_s=done.ran_s,
                     items=work.items or 1,
                     size_bytes=work.size,
+                    moved_bytes=decision.moved_bytes if decision is not None else -1,
                     result_bytes=len(done.payload) if done.blob is None else done.blob.size,
                     queued_s=done.queued_s,
                     elapsed_s=now - work.placed_at,

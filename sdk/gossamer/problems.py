@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gossamer_mesh.errors import (
     AgentRefusedError,
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from gossamer_mesh import wire
     from gossamer_placement.fleet import Fleet
     from gossamer_placement.model import Demand, Term
+
+LAST_WORDS: Final = 200
+"""So many characters of what a task printed last go into the error of its death."""
 
 
 def no_agent(job: Job, fleet: Fleet, trouble: str = "", *, waited_s: float = 0.0) -> MeshError:
@@ -171,7 +174,13 @@ def ended_badly(work: Work, done: wire.Done) -> MeshError:
         return expired(work)
     tries = f" (attempt {work.attempt})" if work.attempt > 1 else ""
     return WorkerCrashedError(
-        f"{name} lost its worker on {work.agent}{tries}: {done.note}",
+        f"{name} lost its worker on {work.agent}{tries}: {done.note}{_last_words(done)}",
         agent=work.agent,
         cause=done.note,
     )
+
+
+def _last_words(done: wire.Done) -> str:
+    """Return the last line that it printed, if the note has not told it already."""
+    said = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2][-LAST_WORDS:]
+    return f"; it said last: {said}" if said and said not in done.note else ""

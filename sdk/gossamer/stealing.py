@@ -21,7 +21,8 @@ LEAST_S: Final = 0.2
 GAIN: Final = 1.2
 AGAIN_S: Final = 2.0
 ELSEWHERE: Final = frozenset({"fastest", "spread"})
-"""Who prefers something else than speed would rather wait where it waits."""
+"""Who prefers something else than speed would rather wait where it waits, unless it has a
+deadline."""
 
 _WAITING: Final = frozenset({State.PLACED, State.ACCEPTED})
 
@@ -91,7 +92,7 @@ def _may_go(work: Work, now: float) -> bool:
         and not work.cancelled
         # A backup given back is none any more.
         and work.number < FIRST_NUMBER
-        and work.job.hint.objective in ELSEWHERE
+        and (work.job.hint.objective in ELSEWHERE or work.job.hint.deadline_s > 0.0)
         and now - work.placed_at >= LEAST_S
         and now - work.asked_back_at >= AGAIN_S
     )

@@ -22,7 +22,14 @@ from typing import (
 
 import msgspec
 
-from gossamer.functions import NO_FUNCTION, job_for, job_of, options_of, own_names
+from gossamer.functions import (
+    NO_FUNCTION,
+    check_keywords,
+    job_for,
+    job_of,
+    options_of,
+    own_names,
+)
 from gossamer.options import DEFAULT, NAMES, Given, GivenToMap, override
 from gossamer.registration import options_in
 from gossamer.task import Task, wait_for_callbacks
@@ -131,9 +138,12 @@ class Submitter:
         `UnknownFunctionError`, or `ConnectError` where there is no registry; all else comes
         through the task.
         """
-        if kwargs and not NAMES.isdisjoint(kwargs):
-            submitter, kwargs = self._apart(fn, kwargs)
-            return submitter.submit_call(fn, args, kwargs)
+        if kwargs:
+            if callable(fn):
+                check_keywords(fn, kwargs)
+            if not NAMES.isdisjoint(kwargs):
+                submitter, kwargs = self._apart(fn, kwargs)
+                return submitter.submit_call(fn, args, kwargs)
         return self.submit_call(fn, args, kwargs)
 
     @overload

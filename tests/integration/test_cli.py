@@ -345,6 +345,44 @@ def test_an_agents_access_file_is_private(server: Server, home: Path):
     assert ended(agent) == 0
 
 
+def test_an_agent_with_a_configuration_joins_the_mesh_that_is_current(
+    server: Server, tmp_path: Path
+):
+    contexts.save("lab", server.access)
+    contexts.use("lab")
+    config = tmp_path / "agent.toml"
+    config.write_text('name = "cam"\n', encoding="utf-8")
+    agent = started("--config", str(config))
+    assert agent.stdout is not None
+    assert json.loads(agent.stdout.readline())["name"] == "cam"
+    assert ended(agent) == 0
+
+
+def test_the_access_file_of_the_command_line_stands_for_that_of_the_configuration(
+    server: Server, tmp_path: Path
+):
+    config = tmp_path / "agent.toml"
+    config.write_text('name = "cam"\nmesh.access = "elsewhere.access"\n', encoding="utf-8")
+    access = str(server.directory / "access.json")
+    agent = started("--config", str(config), "--access", access)
+    assert agent.stdout is not None
+    assert json.loads(agent.stdout.readline())["name"] == "cam"
+    assert ended(agent) == 0
+
+
+@pytest.mark.parametrize("name", ["../out", "a b", "a/b", "n" * 300])
+def test_an_agents_name_is_checked_before_anything_is_written(
+    server: Server, home: Path, name: str
+):
+    contexts.save("lab", server.access)
+    before = sorted(home.rglob("*"))
+    done = gossamer("agent", "start", "--context", "lab", "--name", name)
+    assert done.returncode != 0
+    assert "--name" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(home.rglob("*")) == before
+
+
 def test_a_server_that_refuses_us_is_said_so(server: Server):
     wrong = Access(server.access.url, server.access.user, "guess")
     contexts.save("lab", wrong)

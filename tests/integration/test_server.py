@@ -131,13 +131,25 @@ def test_a_server_that_was_killed_starts_again_on_its_port(tmp_path: Path):
     first.process.signal(signal.SIGKILL)
     assert first.process.wait(within_s=5.0)
     assert Server.load(tmp_path) is None
-    second = start(tmp_path, port=first.port)
+    # Nobody has to say which.
+    second = start(tmp_path)
     try:
         assert second.access == first.access
         first.stop()
         assert Server.load(tmp_path) is not None, "the record is now of the second server"
     finally:
         second.stop()
+
+
+def test_a_port_that_somebody_has_taken_meanwhile_is_not_waited_for(tmp_path: Path):
+    first = start(tmp_path)
+    first.stop()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", first.port))
+        other.listen()
+        second = start(tmp_path)
+        second.stop()
+    assert second.port != first.port
 
 
 def test_each_new_server_has_its_own_password(tmp_path: Path):

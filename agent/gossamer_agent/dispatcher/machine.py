@@ -401,6 +401,8 @@ class Dispatcher:
 
     def _staged(self, event: ev.Staged, now: float, effects: list[ev.Effect]) -> None:
         for item in self._staging.arrived(event.caller, event.digest, event.path):
+            # What it waits from here on is the queue's doing; until now it was the way's.
+            item.arrived = now
             self._queue(item, now, effects)
 
     def _stage_failed(self, event: ev.StageFailed, _now: float, effects: list[ev.Effect]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from gossamer.agent_process import AgentOptions
 from gossamer.cli.face import Command, Face, Failure, Group, pass_face
 from gossamer.cli.options import agent_options, context_option
 from gossamer_mesh.places import private_dir, runtime_dir
+from gossamer_mesh.subjects import check_name
 
 
 @click.group(cls=Group)
@@ -46,8 +48,11 @@ def start(
     agent_process.require()
     if access and target_mesh:
         raise click.UsageError("--access and --context both name the mesh: give one.")
+    if name:
+        # It is to be part of a file's name, too.
+        check_name(name, "--name")
     # A config file may name the mesh itself, and knows better than what happens to run here.
-    if access is None and (target_mesh is not None or not config):
+    if access is None and (target_mesh is not None or not _names_its_mesh(config)):
         access = _access_file(target_mesh, name)
     options = AgentOptions(config=config or "", name=name, site=site, labels=labels)
     command = agent_process.command(access, options)
@@ -57,6 +62,17 @@ def start(
         os.set_inheritable(said, True)
         command += "--ready-fd", str(said)
     os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+
+
+def _names_its_mesh(config: str | None) -> bool:
+    """Whether a configuration says which mesh it is for; what is wrong with it the agent says."""
+    if not config:
+        return False
+    try:
+        mesh = tomllib.loads(Path(config).read_text(encoding="utf-8")).get("mesh", {})
+    except (OSError, ValueError, RecursionError):
+        return True
+    return not isinstance(mesh, dict) or "access" in mesh
 
 
 def _access_file(target: str | None, name: str) -> Path:

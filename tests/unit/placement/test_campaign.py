@@ -6,6 +6,7 @@ import collections
 import math
 from typing import Any
 
+import msgspec
 import pytest
 
 from gossamer_mesh.capability import Power, Price
@@ -352,3 +353,33 @@ def test_what_else_waits_takes_time_as_well() -> None:
     beside = shares(place(unlike(), 100, hint, remaining=400))
     assert set(alone) == {"pi"}
     assert beside["desk"] > 0
+
+
+def test_the_length_of_the_first_call_is_not_that_of_all() -> None:
+    def went(first: int) -> set[str]:
+        fleet = sized(1.0, 1.0, slots=1)
+        for name, price in (("a0", 1.0), ("a1", 9.0)):
+            document_of = of(fleet, name).document
+            fleet.put(msgspec.structs.replace(document_of, price=Price(price)), state(1, room=ROOM))
+        sizes = [200_000, 100_000, 1000, 1000] * 10
+        hint = Hint(objective="cheapest", deadline_s=2000.0 * fleet_s(fleet))
+        return set(shares(place(fleet, 40, hint, sizes=sizes, size_bytes=first)))
+
+    assert went(1000) == went(200_000) == {"a0", "a1"}
+
+
+def fleet_s(fleet: Fleet) -> float:
+    """Return how long a call of 1000 bytes takes on "a0" of `sized`."""
+    times = fleet.estimates.runtimes.of(b"f")
+    return times.run_s(of(fleet, "a0").hardware, "a0", 1000)
+
+
+def test_who_costs_nothing_is_not_waited_for_without_end_either() -> None:
+    fleet = Fleet()
+    times = fleet.estimates.runtimes.of(b"f")
+    for name, speed, carbon in (("solar", 0.05, 0.0), ("node", 20.0, 400.0)):
+        put = document(name, speed=speed, slots=2, power=Power(1.0, 10.0, carbon))
+        candidate = fleet.put(put, state(2, room=ROOM))
+        for _ in range(50):
+            times.learn(candidate.hardware, name, 1.0 / speed)
+    assert "node" in shares(place(fleet, 2000, Hint(objective="greenest")))

@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 from gossamer import problems
+from gossamer.work import new_work
 from gossamer_mesh import wire
 from gossamer_mesh.capability import Gpu
 from gossamer_mesh.errors import AgentRefusedError, NoAgentError, VersionMismatchError
@@ -113,3 +114,19 @@ def test_a_budget_that_nobody_can_keep_names_the_cheapest():
         "agent": "gpu-1",
         "cost": 0.02,
     }
+
+
+@pytest.mark.parametrize(
+    ("stdout", "stderr", "note", "says"),
+    [
+        ("one\nlast words\n", "", "killed by SIGSEGV", "SIGSEGV; it said last: last words"),
+        ("out\n", "err\n", "killed", "killed; it said last: err"),
+        ("", "", "killed", "killed"),
+        ("it", "", "killed; it said: it", "killed; it said: it"),
+        ("x" * 5000, "", "killed", f"killed; it said last: {'x' * problems.LAST_WORDS}"),
+    ],
+)
+def test_a_crash_tells_what_was_said_last(stdout: str, stderr: str, note: str, says: str):
+    work = new_work(1, a_job(), b"", (), 0, 0.0)
+    done = wire.Done(1, 1, "crashed", stdout=stdout, stderr=stderr, note=note)
+    assert str(problems.ended_badly(work, done)).endswith(says)

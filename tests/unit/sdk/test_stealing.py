@@ -269,3 +269,19 @@ def test_it_waits_where_it_is_if_the_other_has_none_that_is_free(
     desk.join("b", **given, state=desk.state(claimed=claimed))
     desk.wait(0.9)
     assert asked_back(desk) == []
+
+
+def test_who_would_rather_wait_does_so_unless_there_is_a_deadline(desk: Desk) -> None:
+    patient = a_job(retries=0, hint=Hint(objective="cheapest"))
+    waiting_on_a(desk, patient)
+    desk.join("b")
+    wait(desk, LEAST_S + 0.4)
+    assert not asked_back(desk)
+
+
+def test_what_has_a_deadline_is_asked_back_whatever_it_prefers(desk: Desk) -> None:
+    bound = a_job(retries=0, hint=Hint(objective="cheapest", deadline_s=60.0))
+    works = waiting_on_a(desk, bound)
+    desk.join("b")
+    wait(desk, LEAST_S + 0.4)
+    assert sorted(asked_back(desk)) == [work.number for work in works[2:]]

@@ -79,7 +79,11 @@ def test_a_keyword_that_is_no_option_is_the_functions(mesh: Submitter, desk: Des
     mesh.submit(plain, x=3, place="nearest")
     assert desk.works[-1].payload == payload_of(x=3)
     assert desk.job.hint == nearest()
-    mesh.submit(plain, plaice=3)
+
+    def fry(plaice: int) -> int:
+        return plaice
+
+    mesh.submit(fry, plaice=3)
     assert desk.works[-1].payload == payload_of(plaice=3)
 
 
@@ -182,6 +186,13 @@ def test_a_wrong_option_is_told_where_it_is_written(mesh: Submitter, desk: Desk)
     with pytest.raises(TypeError, match=r"'gpu' is no option \(did you mean 'gpus'"):
         mesh.options(gpu=1)
     assert not desk.works
+
+
+def test_a_keyword_that_is_neither_is_refused_before_anything_is_sent(mesh: Submitter):
+    with pytest.raises(TypeError, match="'plcae' is no parameter"):
+        mesh.submit(plain, 1, plcae="nearest")
+    with pytest.raises(TypeError, match="'y' is no parameter"):
+        mesh.submit(plain, y=1, place="nearest")
 
 
 def test_what_a_function_must_not_is_not_changed_by_a_call(mesh: Submitter):
