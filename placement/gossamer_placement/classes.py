@@ -9,7 +9,7 @@ from gossamer_placement.levels import ClassLevel
 from gossamer_placement.posterior import believed
 
 CLASSES_KEPT: Final = 64
-CLASS_WEIGHT: Final = 2.0
+CLASS_WEIGHT: Final = 1.0
 SETTLED: Final = 5
 
 UNKNOWN_S: Final = 0.05

@@ -81,7 +81,7 @@ def jobs(sizes: Sizes) -> list[Job]:
         *(
             Job("learned", off, learning.learned, (seed, sizes.learn, off))
             for off in (0.0, OFF)
-            for seed in range(1, 1 + 2 * sizes.seeds)
+            for seed in range(1, 1 + 4 * sizes.seeds)
         ),
         *(Job("nearest", None, nearest.nearest, (seed,)) for seed in _seeds(sizes)),
     ]
