@@ -216,7 +216,9 @@ def test_one_argument_of_many_tasks_is_sent_at_most_once_to_each_agent(
     with fleet.connect() as mesh:
         assert len(mesh.agents()) == 3
         array = np.arange(64 * MiB // 8, dtype=float)
-        tasks = [mesh.submit(sum_of, array, number) for number in (7,) * 200]
+        # By itself placement keeps calls where the array is already.
+        anywhere = mesh.options(place="spread")
+        tasks = [anywhere.submit(sum_of, array, number) for number in (7,) * 200]
         assert [task.result(60) for task in tasks] == [14.0] * 200
         used = {task.agent for task in tasks}
         cargo = mesh._client.cargo
