@@ -29,6 +29,7 @@ _MEMORY: Final = 0.05
 """Weights of the newest transfer: for the bandwidth, which changes, and for the latency, which
 takes many to tell."""
 
+LEAST_RATIO: Final = 1e-9
 _SURPRISE: Final = math.log(8.0)
 """A transfer counts as at most this much faster or slower than expected: stalls happen."""
 
@@ -104,7 +105,8 @@ class _Link:
         self._count += 1
         if self._count > 1:
             expected_s = self.latency_s + size_bytes / self.bandwidth
-            surprise = math.log(seconds / expected_s)
+            # A quotient of the least numbers there are can be 0.
+            surprise = math.log(max(seconds / expected_s, LEAST_RATIO))
             seconds = expected_s * math.exp(min(max(surprise, -_SURPRISE), _SURPRISE))
         self._regress(size_bytes, seconds)
         rate = size_bytes / max(seconds - self.latency_s, _LEAST_SHARE * seconds)

@@ -285,7 +285,7 @@ def test_a_hedged_call_does_not_wait_for_an_agent_that_is_stuck(fleet, tmp_path:
 
 @pytest.mark.timeout(80)
 def test_a_new_client_knows_how_long_calls_take_before_it_has_made_one(fleet):
-    fleet.add("only", f"{BEATS}\nwork = {{ slots = 8, warm = 8 }}")
+    fleet.add("only", f"{BEATS}\nwork = {{ slots = 8, warm = 8, speed = 1.0 }}")
     with fleet.connect() as first, fleet.connect() as second:
         for mesh in (first, second):
             until(lambda mesh=mesh: mesh.agents())
