@@ -56,6 +56,13 @@ def note_and_nap(folder: str, seconds: float) -> int:
     return os.getpid()
 
 
+def note_and_wait(folder: str, gate: str) -> int:
+    (Path(folder) / str(os.getpid())).touch()
+    while not Path(gate).exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
 def odd(x: int) -> int:
     if x % 2 == 0:
         raise ValueError(f"{x} is even")
@@ -515,18 +522,20 @@ def test_agents_share_the_work(fleet):
 def test_a_draining_agent_finishes_what_runs_and_the_rest_goes_elsewhere(fleet, tmp_path: Path):
     marks = tmp_path / "marks"
     marks.mkdir()
+    gate = tmp_path / "gate"
     fleet.add("a", "work.slots = 1")
     with fleet.connect() as mesh:
-        running = mesh.submit(note_and_nap, str(marks), 2.0)
+        running = mesh.submit(note_and_wait, str(marks), str(gate))
         until(lambda: pids(marks))
         queued = [mesh.submit(square, x) for x in range(5)]
         until(lambda: {task.agent for task in queued} == {"a"})
         agent = fleet.add("b", "work.slots = 1")
         draining = fleet.agents.pop("a")
         draining.process.signal(signal.SIGTERM)
+        assert [task.result(WITHIN_S) for task in queued] == [0, 1, 4, 9, 16]
+        gate.touch()
         assert running.result(WITHIN_S) == pids(marks)[0]
         assert (running.agent, running.attempt) == ("a", 1)
-        assert [task.result(WITHIN_S) for task in queued] == [0, 1, 4, 9, 16]
         assert {task.agent for task in queued} == {"b"}
         assert draining.process.wait(5)
         draining.end(1)
