@@ -105,7 +105,7 @@ class Client:
         self._keeper.holding = True
         self._numbers = itertools.count(1)
         self._submitted: collections.deque[Work] = collections.deque()
-        self._cancelled: collections.deque[int] = collections.deque()
+        self._cancelled: collections.deque[Work] = collections.deque()
         self._taking = False
         self._ticking = False
         self._confirmed: dict[tuple[str, int], float] = {}
@@ -186,7 +186,8 @@ class Client:
 
     def cancel(self, work: Work) -> None:
         """Give a task up. A burst is one crossing, and one message an agent."""
-        self._cancelled.append(work.number)
+        # Itself: its number is another when its backup has taken its place.
+        self._cancelled.append(work)
         if not self._taking:
             self._taking = True
             with contextlib.suppress(LinkClosedError):
@@ -334,7 +335,8 @@ class Client:
         works = [submitted.popleft() for _ in range(len(submitted))]
         self._perform(self._keeper.submit(works, self._link.now()))
         if cancelled:
-            self._perform(self._keeper.cancel(cancelled, self._link.now()))
+            numbers = [work.number for work in cancelled]
+            self._perform(self._keeper.cancel(numbers, self._link.now()))
         if (submitted or self._cancelled) and not self._taking:
             self._taking = True
             self._link.post(self._take)
@@ -478,15 +480,15 @@ class Client:
             effect.work.owner.on_running()
 
     def _collect(self, effect: Collect) -> None:
-        work, attempt = effect.work, effect.attempt
+        work, number, attempt = effect.work, effect.number, effect.attempt
 
         def here(outcome: Held | MeshError) -> None:
-            if work.coming is None or work.attempt != attempt:
-                # Nobody waits for it any more.
+            waiting = self._keeper.awaiting(number, attempt)
+            if waiting is None:
                 return
             problem = outcome if isinstance(outcome, MeshError) else None
-            work.result = None if problem is not None else outcome
-            self._perform(self._keeper.collected(work, attempt, problem, self._link.now()))
+            waiting.result = None if problem is not None else outcome
+            self._perform(self._keeper.collected(number, attempt, problem, self._link.now()))
 
         self.cargo.collect(
             effect.blob, work.agent, work.job.name, lambda outcome: self._later(here, outcome)

@@ -44,9 +44,13 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
 
 
 class Collect(msgspec.Struct, frozen=True, gc=False):
-    """Fetch the large value of an attempt from its agent, then call `Keeper.collected`."""
+    """Fetch the large value of an attempt from its agent, then call `Keeper.collected`.
+
+    Who waits for it then is `Keeper.awaiting`: an attempt can have become another task's record.
+    """
 
     work: Work
+    number: int
     attempt: int
     blob: wire.Blob
 

@@ -52,6 +52,9 @@ LINES_TRIED: Final = 32
 
 MOST_REFUSALS: Final = 100
 
+KILLED: Final = frozenset({"crashed", "timeout"})
+"""How an attempt ends of which the function itself has said nothing."""
+
 MOST_WITHOUT_ROOM: Final = 8
 """So many agents have no room for a large payload: there will be none."""
 
@@ -228,7 +231,7 @@ class Keeper:
             self._refused_by_next(peer, out, now, effects)
             return effects
         if not out.seq:
-            _overheard(peer, out.records, effects)
+            self._overheard(peer, out.records, effects)
             return effects
         if not peer.take(out.seq, now, effects):
             return effects
@@ -280,16 +283,25 @@ class Keeper:
             work.coming = done
             work.state = step(work.state, Event.START)
             peer.has(work)
-            effects.append(Collect(work, work.attempt, blob))
+            effects.append(Collect(work, work.number, work.attempt, blob))
+
+    def awaiting(self, number: int, attempt: int) -> Work | None:
+        """Return the work that waits for its large value, and is at that attempt; None: nobody."""
+        work = self._works.get(number)
+        if work is None or work.coming is None or work.attempt != attempt:
+            return None
+        return work
 
     def collected(
-        self, work: Work, attempt: int, problem: MeshError | None, now: float
+        self, number: int, attempt: int, problem: MeshError | None, now: float
     ) -> list[Effect]:
         """Take in that a large value is here, or cannot be had; if it is still wanted."""
         effects: list[Effect] = []
-        done, peer = work.coming, self._peers.get(work.agent)
-        if done is None or work.attempt != attempt or peer is None:
+        work = self.awaiting(number, attempt)
+        peer = self._peers.get(work.agent) if work is not None else None
+        if work is None or work.coming is None or peer is None:
             return effects
+        done = work.coming
         work.coming = None
         peer.settle(work)
         self._unacked.add(peer.agent)
@@ -341,10 +353,22 @@ class Keeper:
             case wire.Gone():
                 peer.gone(record.first, record.last, now, effects)
             case wire.Log() | wire.Progress():
-                _overheard(peer, [record], effects)
+                self._overheard(peer, [record], effects)
             case wire.Pong() | wire.Done():
                 pass
         return 0.0
+
+    def _overheard(self, peer: Peer, records: Iterable[wire.Record], effects: list[Effect]) -> None:
+        """Take in what tasks print or say. Nothing depends on it, so it may be missing."""
+        for record in records:
+            if type(record) is wire.Log or type(record) is wire.Progress:
+                work = peer.owed.get(record.task)
+                if work is None or work.attempt != record.attempt or work.cancelled:
+                    continue
+                if work.backup:
+                    self._hedges.note(work, record)
+                else:
+                    effects.append(Told(work, record))
 
     def _refused_by_next(
         self, peer: Peer, out: wire.Out, now: float, effects: list[Effect]
@@ -545,11 +569,26 @@ class Keeper:
         """Let works that were never run wait again, unless nobody wants them any more."""
         back: list[Work] = []
         for work in works:
-            if work.cancelled or self._hedges.original(work) is not None:
+            if work.cancelled:
                 self._finish(work, Event.CANCEL, now, effects)
             else:
-                back.append(work)
+                self._never_ran(work, "did not have it", now, effects, back)
         self._put_back(back)
+
+    def _never_ran(
+        self, work: Work, why: str, now: float, effects: list[Effect], back: list[Work]
+    ) -> None:
+        """An attempt was not run: another costs none of the task's retries."""
+        if work.backup:
+            # It is worth one try: its original is under way.
+            self._finish(work, Event.CANCEL, now, effects)
+        elif self._taken_over(work, "", now, effects):
+            pass
+        elif work.before:
+            # But the attempt whose place it had taken may have run.
+            self._perhaps_again(work, f"agent {work.agent} {why}", now, effects, back)
+        else:
+            back.append(work)
 
     def _put_back(self, works: list[Work]) -> None:
         if works:
@@ -569,22 +608,17 @@ class Keeper:
                 continue
             backup = self._hedges.backup(work)
             backup.agent, backup.decision = decision.agent, decision
-            backup.attempt, backup.placed_at, backup.state = 1, now, State.PLACED
+            backup.placed_at, backup.state = now, State.PLACED
             self._works[backup.number] = backup
             peer = self._peers[decision.agent]
             peer.owed[backup.number] = backup
             peer.send([backup], job, now, effects)
 
     def _overtaken(
-        self,
-        original: Work,
-        backup: Work,
-        done: wire.Done,
-        now: float,
-        effects: list[Effect],
-        back: list[Work],
+        self, original: Work, backup: Work, done: wire.Done, now: float, effects: list[Effect]
     ) -> None:
         """A backup was first: its outcome is the call's, and the original is ended."""
+        said = self._hedges.said(backup)
         # It has ended: there is nothing to cancel of it.
         self._hedges.ended(backup)
         peer = self._peers.get(original.agent)
@@ -593,26 +627,46 @@ class Keeper:
             # It was as far, and its value is not needed any more.
             peer.settle(original)
             self._uncollected(original, effects)
-            peer = None
-        if not original.agent:
-            self._backlog.remove(original)
-            original.state = step(original.state, Event.PLACE)
-        elif original in back:
-            # Its agent gave it back in the very message that brings the outcome.
-            back.remove(original)
         else:
             left = msgspec.structs.replace(
                 original, owner=None, cancelled=True, payload=b"", buffers=(), blob=None, refs=()
             )
         original.outcome, original.result = done, backup.result
-        original.agent, original.attempt = backup.agent, original.attempt + 1
+        original.agent, original.attempt = backup.agent, backup.attempt
         original.decision, original.placed_at = backup.decision, backup.placed_at
+        if said is not None and said.progress is not None:
+            # What it has printed comes with its outcome.
+            effects.append(Told(original, said.progress))
         self._finish(original, Event.SUCCEED, now, effects)
         if left is not None and peer is not None:
             # What is left of it there is nobody's, until the agent says that it has ended.
             self._works[left.number] = left
             peer.owed[left.number] = left
             peer.cancel([left.number], now, effects)
+
+    def _taken_over(self, work: Work, before: str, now: float, effects: list[Effect]) -> bool:
+        """Let the backup be the task's attempt in the place of one that is gone; False: no backup.
+
+        `before` is what became of that one, if it may have run. Its death is charged when the
+        backup is gone as well: no retry is spent while one of the two can still bring the outcome.
+        """
+        backup = self._hedges.backup_of(work) if work.job.hedge else None
+        if backup is None:
+            return False
+        said = self._hedges.said(backup)
+        self._hedges.ended(work)
+        work.swap(backup)
+        self._works[work.number], self._works[backup.number] = work, backup
+        self._peers[work.agent].owed[work.number] = work
+        work.before = before
+        # The dead attempt is nobody's: what it needed is let go of.
+        backup.cancelled = True
+        self._finish(backup, Event.CANCEL, now, effects)
+        if said is not None:
+            effects.extend(Told(work, record) for record in said.records())
+        if work.state is State.RUNNING:
+            effects.append(Running(work))
+        return True
 
     def _steal_back(self, now: float, effects: list[Effect]) -> None:
         """With nothing left to place, ask for what waits at some while others idle."""
@@ -632,18 +686,20 @@ class Keeper:
             self._lessons.note(work, done, now)
             original = self._hedges.original(work)
             if original is not None:
-                self._overtaken(original, work, done, now, effects, back)
+                self._overtaken(original, work, done, now, effects)
             work.outcome = done
             self._finish(work, Event.SUCCEED, now, effects)
         elif status == "cancelled":
             why = "gave it up, for it had not heard from us,"
             self._lost(work, why, now, effects, back)
-        elif status == "crashed" and work.retries > 0:
-            self._lessons.note(work, done, now)
-            work.retries -= 1
-            back.append(work)
         else:
             self._lessons.note(work, done, now)
+            if status in KILLED:
+                if self._taken_over(work, problems.how_killed(work, done), now, effects):
+                    return
+                if status == "crashed" and work.retries > 0:
+                    self._retry(work, back)
+                    return
             work.outcome = done
             if status != "error":
                 work.problem = problems.ended_badly(work, done)
@@ -700,11 +756,9 @@ class Keeper:
         if work.refusals >= MOST_REFUSALS or work.without_room >= MOST_WITHOUT_ROOM:
             work.problem = problems.refused(work, refused)
             self._finish(work, Event.FAIL, now, effects)
-        elif self._hedges.original(work) is not None:
-            # A backup is worth one try: its original is under way.
-            self._finish(work, Event.CANCEL, now, effects)
         else:
-            back.append(work)
+            why = f"refused it ({refused.reason})"
+            self._never_ran(work, why, now, effects, back)
 
     def _lost(
         self, work: Work, why: str, now: float, effects: list[Effect], back: list[Work]
@@ -712,12 +766,25 @@ class Keeper:
         """An attempt that may have run has no outcome."""
         if work.cancelled:
             self._finish(work, Event.CANCEL, now, effects)
-        elif work.retries > 0:
-            work.retries -= 1
-            back.append(work)
+            return
+        how = problems.how_lost(work, why)
+        if not self._taken_over(work, how, now, effects):
+            self._perhaps_again(work, how, now, effects, back)
+
+    def _perhaps_again(
+        self, work: Work, how: str, now: float, effects: list[Effect], back: list[Work]
+    ) -> None:
+        """Spend a retry, if there is one left."""
+        if work.retries > 0:
+            self._retry(work, back)
         else:
-            work.problem = problems.lost(work, why)
+            work.problem = problems.lost(work, how)
             self._finish(work, Event.LOSE, now, effects)
+
+    def _retry(self, work: Work, back: list[Work]) -> None:
+        work.retries -= 1
+        work.before = ""
+        back.append(work)
 
     def _gone(self, agent: str, why: str, now: float, effects: list[Effect]) -> None:
         self.fleet.remove(agent)
@@ -750,12 +817,3 @@ def _report(peer: Peer, state: wire.AgentState, now: float, seen_at: float = 0.0
     candidate.outstanding = len(peer.owed)
     if state.seq >= candidate.state.seq:
         candidate.report(state, now, seen_at)
-
-
-def _overheard(peer: Peer, records: Iterable[wire.Record], effects: list[Effect]) -> None:
-    """Take in what tasks print or say. Nothing depends on it, so it may be missing."""
-    for record in records:
-        if type(record) is wire.Log or type(record) is wire.Progress:
-            work = peer.owed.get(record.task)
-            if work is not None and work.attempt == record.attempt and not work.cancelled:
-                effects.append(Told(work, record))

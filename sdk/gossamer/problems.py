@@ -139,25 +139,42 @@ def refused(work: Work, refusal: wire.Refused) -> MeshError:
         f"({refusal.reason}: {refusal.detail}): see that agent's log",
         agent=work.agent,
         reason=refusal.reason,
-        task=work.number,
+        task=work.id,
     )
 
 
 def expired(work: Work) -> MeshError:
     """Its deadline passed before it was started."""
     return TaskExpiredError(
-        f"{work.job.name}: its deadline passed before it was started", task=work.number
+        f"{work.job.name}: its deadline passed before it was started", task=work.id
     )
 
 
-def lost(work: Work, why: str) -> MeshError:
-    """Its agent is gone, and it may not be run again."""
+def lost(work: Work, how: str) -> MeshError:
+    """Its agent is gone, and it may not be run again; nor is there a backup any more."""
     return TaskLostError(
-        f"{work.job.name}: agent {work.agent} {why} while it had the task, and "
+        f"{work.job.name}: {how}{_before(work)}, and "
         f"retries={work.job.retries} allows no other attempt; it may have run",
         agent=work.agent,
-        task=work.number,
+        task=work.id,
     )
+
+
+def how_lost(work: Work, why: str) -> str:
+    """Say that the agent of an attempt is gone, or has let go of it."""
+    return f"agent {work.agent} {why} while it had the task"
+
+
+def how_killed(work: Work, done: wire.Done) -> str:
+    """Say that an attempt was killed, by whatever it was."""
+    if done.status == "timeout":
+        return f"it ran longer than its timeout on {work.agent}"
+    return f"it lost its worker on {work.agent} ({done.note})"
+
+
+def _before(work: Work) -> str:
+    """Say what became of the attempt that a backup has replaced."""
+    return f" (it was a backup; before that, {work.before})" if work.before else ""
 
 
 def ended_badly(work: Work, done: wire.Done) -> MeshError:
@@ -166,7 +183,7 @@ def ended_badly(work: Work, done: wire.Done) -> MeshError:
     if done.status == "timeout":
         return TaskTimeoutError(
             f"{name} ran longer than its timeout of {show_seconds(work.job.timeout_s)} on "
-            f"{work.agent} and was killed: give it more with timeout=",
+            f"{work.agent} and was killed{_before(work)}: give it more with timeout=",
             agent=work.agent,
             timeout_s=work.job.timeout_s,
         )
@@ -174,7 +191,8 @@ def ended_badly(work: Work, done: wire.Done) -> MeshError:
         return expired(work)
     tries = f" (attempt {work.attempt})" if work.attempt > 1 else ""
     return WorkerCrashedError(
-        f"{name} lost its worker on {work.agent}{tries}: {done.note}{_last_words(done)}",
+        f"{name} lost its worker on {work.agent}{tries}: {done.note}{_last_words(done)}"
+        f"{_before(work)}",
         agent=work.agent,
         cause=done.note,
     )

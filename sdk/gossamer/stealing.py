@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gossamer.hedging import FIRST_NUMBER
 from gossamer_mesh.task import State
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def _may_go(work: Work, now: float) -> bool:
         work.state in _WAITING
         and not work.cancelled
         # A backup given back is none any more.
-        and work.number < FIRST_NUMBER
+        and not work.backup
         and (work.job.hint.objective in ELSEWHERE or work.job.hint.deadline_s > 0.0)
         and now - work.placed_at >= LEAST_S
         and now - work.asked_back_at >= AGAIN_S

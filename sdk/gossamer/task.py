@@ -69,7 +69,7 @@ class Task(Future[T], Owner):
     _error: BaseException | None = None
     _waiting: threading.Condition | None = None
     _transcript: Transcript | None = None
-    _progress: Progress | None = None
+    _progress: tuple[int, Progress] | None = None
     _watching: tuple[Callable[[Any], object], ...] = ()
     _watched = False
 
@@ -100,7 +100,7 @@ class Task(Future[T], Owner):
     @property
     def id(self) -> str:
         """The task's name: unique on the mesh."""
-        return f"{self._client.name}.{self._work.number}"
+        return f"{self._client.name}.{self._work.id}"
 
     @property
     def function(self) -> str:
@@ -125,7 +125,7 @@ class Task(Future[T], Owner):
 
     @property
     def attempt(self) -> int:
-        """How often the task has been placed."""
+        """How often the task has been placed, the backup of a late one counted in."""
         return self._work.attempt
 
     @property
@@ -149,7 +149,9 @@ class Task(Future[T], Owner):
     def stdout(self) -> str:
         """What the task has written to its standard output so far, and in the end all of it.
 
-        Where it is long, its middle is cut; of what a task prints while it runs, its beginning.
+        That of the attempt that is under way: nothing while one that was lost waits for the
+        next; what earlier ones have printed is in `logs`. Where it is long, its middle is cut; of
+        what a task prints while it runs, its beginning.
         """
         return self._written("stdout")
 
@@ -160,17 +162,25 @@ class Task(Future[T], Owner):
 
     @property
     def progress(self) -> Progress | None:
-        """The last that the task has said by `gossamer.progress`; None before."""
-        return self._progress
+        """The last that the task has said by `gossamer.progress`; None before.
+
+        That of the attempt that is under way: None again when that is lost, until the next one
+        says something.
+        """
+        said, work = self._progress, self._work
+        if said is None or said[0] != work.attempt or not work.agent:
+            return None
+        return said[1]
 
     def add_progress_callback(self, fn: Callable[[Task[T]], object]) -> None:
         """Call `fn(task)` when `progress` has changed, in a thread that is kept for callbacks.
 
         At most about 20 times a second, and only for the latest when `fn` is slower than that.
+        Where the backup of a late call wins, also for the last that the backup had said.
         """
         with _making:
             self._watching = (*self._watching, fn)
-        if self._progress is not None:
+        if self.progress is not None:
             self._tell_progress()
 
     def logs(self, *, follow: bool = False) -> Iterator[LogLine]:
@@ -179,7 +189,11 @@ class Task(Future[T], Owner):
         With `follow` also over those to come: a line is here moments after it was printed, and
         the iteration ends with the task. What is too much is cut, with a note in its place: an
         agent passes on 64 KiB a second of a task, and as much is kept here. Lines of a task that
-        ended within 50 ms come with its end. A later attempt begins anew: see `LogLine.attempt`.
+        ended within 50 ms come with its end.
+
+        An attempt that was lost has printed, too: its lines stay, and between them and those of
+        the next there is a note, "[... attempt 2 ...]" (`LogLine.begins`; `LogLine.attempt` says
+        whose a line is). A backup's lines are shown once it is the only attempt left.
 
         `LinkClosedError` in a forked child, where nothing arrives.
         """
@@ -307,7 +321,7 @@ class Task(Future[T], Owner):
                 transcript = self.__dict__.setdefault("_transcript", Transcript())
             transcript.add(record)
         elif type(record) is wire.Progress:
-            self._progress = Progress(record.fraction, record.note)
+            self._progress = record.attempt, Progress(record.fraction, record.note)
             if self._watching and not self._watched:
                 self._watched = True
                 self._client.call_back(self._tell_progress)
@@ -362,11 +376,16 @@ class Task(Future[T], Owner):
         done = self._work.outcome
         if done is not None and done.status in {"ok", "error"}:
             return done.stdout if stream == "stdout" else done.stderr
+        if self._transcript is None or not self._work.agent:
+            return ""
         # Of one that was killed there is what was heard of it.
-        return self._transcript.text(stream) if self._transcript is not None else ""
+        return self._transcript.text(stream, self._work.attempt)
 
     def _tell_progress(self) -> None:
         self._watched = False
+        if self.progress is None:
+            # Its attempt was lost meanwhile.
+            return
         for fn in self._watching:
             fn(self)
 

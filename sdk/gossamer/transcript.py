@@ -29,7 +29,7 @@ class LogLine(msgspec.Struct, frozen=True):
     """A line that a task has printed, `at_s` seconds after the attempt's start, without its end.
 
     `skipped`: it is a note in the place of so many characters that are missing, -1 if nobody
-    knows how many.
+    knows how many. `begins`: it is a note that an attempt begins here, after one that is gone.
     """
 
     stream: StreamName
@@ -37,6 +37,7 @@ class LogLine(msgspec.Struct, frozen=True):
     at_s: float
     attempt: int = 1
     skipped: int = 0
+    begins: bool = False
 
     def __str__(self) -> str:
         return self.text
@@ -50,16 +51,25 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
-    """What came at a time, which may be less than a line, or several."""
+    """What came at a time, which may be less than a line, or several.
+
+    `begins`: it is the first of its attempt, and the one before had printed something.
+    """
 
     stream: StreamName
     text: str
     at_s: float
     attempt: int
     skipped: int = 0
+    begins: bool = False
 
     @property
     def shown(self) -> str:
+        """The text, after a note if an attempt begins with it, or something is missing."""
+        return f"\n{_beginning(self.attempt)}\n{self.noted}" if self.begins else self.noted
+
+    @property
+    def noted(self) -> str:
         """The text, after a note if something is missing before it."""
         return f"{_note(self.skipped)}\n{self.text}" if self.skipped else self.text
 
@@ -83,13 +93,15 @@ class Transcript:
         """Take a log in, unless it is known, or of an earlier attempt."""
         if log.attempt < self._attempt:
             return
+        begins = False
         if log.attempt > self._attempt:
+            begins = self._attempt > 0
             self._attempt, self._number = log.attempt, 0
         if log.number <= self._number:
             return
         skipped = log.left if log.number == self._number + 1 else UNKNOWN
         self._number = log.number
-        self._append([Piece(log.stream, log.text, log.at_s, log.attempt, skipped)])
+        self._append([Piece(log.stream, log.text, log.at_s, log.attempt, skipped, begins)])
 
     def end(self, attempt: int, done: wire.Done | None) -> None:
         """There will be no more; `done` has what was printed by an attempt that told nothing."""
@@ -101,6 +113,8 @@ class Transcript:
                 last.append(Piece("stdout", done.stdout, done.ran_s, attempt))
             if done.stderr:
                 last.append(Piece("stderr", done.stderr, done.ran_s, attempt))
+            if last and 0 < self._attempt < attempt:
+                last[0] = msgspec.structs.replace(last[0], begins=True)
         self._append(last, ended=True)
 
     def _append(self, pieces: list[Piece], *, ended: bool = False) -> None:
@@ -130,14 +144,13 @@ class Transcript:
 
     # -- readers -----------------------------------------------------------------------------
 
-    def text(self, stream: StreamName) -> str:
-        """Return what the last attempt has written to this stream, as far as it is kept."""
+    def text(self, stream: StreamName, attempt: int) -> str:
+        """Return what this attempt has written to this stream, as far as it is kept."""
         with self._changed:
             pieces, older = list(self._pieces), self._first > 0
-        last = pieces[-1].attempt if pieces else 0
         noted = bool(pieces) and pieces[0].stream == stream and pieces[0].skipped
-        older = older and pieces[0].attempt == last and not noted
-        shown = [each.shown for each in pieces if each.stream == stream and each.attempt == last]
+        older = older and pieces[0].attempt == attempt and not noted
+        shown = [each.noted for each in pieces if each.stream == stream and each.attempt == attempt]
         return (_note(UNKNOWN) + "\n" if older and shown else "") + "".join(shown)
 
     def after(self, place: int) -> tuple[list[Piece], int, bool]:
@@ -181,6 +194,11 @@ class Lines:
         """Return the lines that end in this piece."""
         begun = self._begun.get(piece.stream)
         text = piece.text
+        if piece.begins:
+            yield from self.rest()
+            begun = None
+            note = _beginning(piece.attempt)
+            yield LogLine(piece.stream, note, piece.at_s, piece.attempt, begins=True)
         if begun is not None and (piece.skipped or begun.attempt != piece.attempt):
             yield self._line(self._begun.pop(piece.stream))
         elif begun is not None:
@@ -206,6 +224,10 @@ class Lines:
     @staticmethod
     def _line(piece: Piece) -> LogLine:
         return LogLine(piece.stream, piece.text, piece.at_s, piece.attempt)
+
+
+def _beginning(attempt: int) -> str:
+    return f"[... attempt {attempt} ...]"
 
 
 def _note(skipped: int) -> str:

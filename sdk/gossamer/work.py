@@ -21,6 +21,21 @@ CALL_BYTES: Final = 64
 BLOB_BYTES: Final = 256
 """About what the name of a large payload takes in a message."""
 
+ATTEMPT: Final = (
+    "number",
+    "state",
+    "attempt",
+    "agent",
+    "sent",
+    "sent_at",
+    "placed_at",
+    "asked_back_at",
+    "decision",
+    "coming",
+    "result",
+)
+"""What a record says of the attempt under way, and not of the task."""
+
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A function with its demand and options: the same for all its calls.
@@ -90,6 +105,10 @@ class Work(msgspec.Struct, eq=False):
     last told of it, `asked_back_at` when it was last asked to give it back. A large payload is a
     `blob`, and `refs` are those that it refers to; `holds` keeps them. `coming` is an outcome
     whose large value is being fetched, and `result` holds that when it is here.
+
+    `number` is what agents call it, and `id` its caller: another one once its backup has taken its
+    place. `before` is then what became of the attempt that was replaced, until a retry has paid
+    for it; a `backup` itself has no owner.
     """
 
     number: int
@@ -121,6 +140,22 @@ class Work(msgspec.Struct, eq=False):
     holds: tuple[object, ...] = ()
     coming: wire.Done | None = None
     result: Any = None
+    backup: bool = False
+    before: str = ""
+    first_number: int = 0
+
+    @property
+    def id(self) -> int:
+        """Its number as its caller knows it."""
+        return self.first_number or self.number
+
+    def swap(self, other: Work) -> None:
+        """Let two records of one task exchange their attempts."""
+        self.first_number = self.id
+        for name in ATTEMPT:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, theirs)
+            setattr(other, name, mine)
 
     @property
     def kept(self) -> tuple[tuple[bytes, int], ...]:

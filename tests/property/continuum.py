@@ -461,8 +461,8 @@ class Continuum:
                 case Ended():
                     work = effect.work
                     # A backup, and what is left of the call that one has overtaken, are nobody's.
-                    if work.number < len(self.works) and work is self.works[work.number]:
-                        self.ended[work.number] += 1
+                    if work.id < len(self.works) and work is self.works[work.id]:
+                        self.ended[work.id] += 1
                     self.trace.append((self.now, f"end {effect.work.number} {effect.work.state}"))
         if not self._ticking and self.keeper.busy:
             self._ticking = True
@@ -492,7 +492,7 @@ class Continuum:
                     self.keeper.link(up=False, now=self.now)
                     self.later(fault.for_s, self._server_back)
             case Cancel():
-                self.perform(self.keeper.cancel([fault.task], self.now))
+                self.perform(self.keeper.cancel([self.works[fault.task].number], self.now))
 
     def _revive(self, index: int) -> None:
         if not self.agents[f"a{index}"].alive:

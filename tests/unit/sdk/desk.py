@@ -55,6 +55,7 @@ class Desk:
         self.running: list[Work] = []
         self.collects: list[Collect] = []
         self.left: list[wire.Blob] = []
+        self.told: list[Told] = []
         self._numbers = itertools.count(1)
         self._states = itertools.count(1)
         self._seqs: dict[tuple[str, int], int] = {}
@@ -149,7 +150,7 @@ class Desk:
                 case SendControl():
                     self.controls.append(effect)
                 case Told():
-                    pass
+                    self.told.append(effect)
                 case Running():
                     self.running.append(effect.work)
                 case Ended():
@@ -183,7 +184,7 @@ class Desk:
         """Whatever the keeper holds though every task has ended."""
         keeper = self.keeper
         hedges = keeper._hedges
-        held = [keeper._works, hedges._watched, hedges._backups, hedges._originals]
+        held = [keeper._works, hedges._watched, hedges._backups, hedges._originals, hedges._said]
         held += [peer.owed for peer in keeper._peers.values()]
         return [*(each for each in held if each), *keeper._backlog]
 

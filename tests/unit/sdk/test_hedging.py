@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from gossamer.hedging import SHARE
+from gossamer.transcript import KEPT
 from gossamer.work import Work
 from gossamer_mesh import wire
-from gossamer_mesh.errors import TaskLostError
+from gossamer_mesh.errors import PayloadError, TaskLostError
 from gossamer_mesh.task import State
 from gossamer_placement.model import Hint
 from tests.unit.sdk.desk import Desk, a_job, done, refused
@@ -218,15 +220,14 @@ def test_cancelling_after_the_backup_has_won_changes_nothing(desk: Desk) -> None
     assert cancelled_at(desk, "a") == [work.number]
 
 
-def test_cancelling_a_call_that_waits_again_cancels_its_backup(desk: Desk) -> None:
+def test_cancelling_a_call_whose_backup_has_taken_over_cancels_that(desk: Desk) -> None:
     work, call = late_on_a(desk)
-    desk.beat("b", room=0)
     desk.gone("a")
-    assert work.state is State.SUBMITTED
     desk.cancel(work)
-    assert work.state is State.CANCELLED
     assert cancelled_at(desk, "b") == [call.task]
     desk.hear(outcome(call, "cancelled"), agent="b")
+    assert work.state is State.CANCELLED
+    assert desk.ended.count(work) == 1
     assert not desk.leftovers()
 
 
@@ -262,81 +263,203 @@ def test_a_backup_that_only_the_next_incarnation_saw_is_dropped(desk: Desk) -> N
     assert not desk.leftovers()
 
 
-def test_when_the_originals_agent_dies_the_backup_can_still_win(desk: Desk) -> None:
-    work, call = late_on_a(desk)
-    desk.beat("b", room=0)
-    desk.gone("a")
-    assert work.state is State.SUBMITTED
-    desk.hear(outcome(call), agent="b", room=0)
-    assert work.state is State.SUCCEEDED
-    assert (work.agent, desk.ended.count(work)) == ("b", 1)
-    desk.wait(2.0, answering=("b",))
-    assert not desk.leftovers()
+# -- the backup takes over -----------------------------------------------------------------------
+
+GONE = ["agent", "crashed", "timeout", "cancelled", "lost", "returned", "full", "unfetched"]
 
 
-def test_an_original_that_is_lost_ends_its_backup(desk: Desk) -> None:
+def ends_at_a(desk: Desk, work: Work, how: str) -> None:
+    """The original attempt is gone, without an outcome of the function's."""
+    match how:
+        case "agent":
+            desk.gone("a")
+        case "crashed" | "timeout" | "cancelled":
+            desk.hear(done(work, how, note="signal 11"))
+        case "lost" | "returned" | "full":
+            desk.hear(refused(work, how))
+        case "unfetched":
+            desk.hear(done(work, blob=wire.Blob(b"a" * 32, 10**6, "a")))
+            problem = PayloadError("a has it no more")
+            desk.perform(desk.keeper.collected(work.number, work.attempt, problem, desk.now))
+        case _:
+            raise AssertionError(how)
+
+
+def last_try_on_a(desk: Desk) -> tuple[Work, wire.Call]:
+    """As `late_on_a`, where the original was the last retry."""
     (work,) = desk.submit(job=a_job(hedge=True, retries=1))
-    desk.gone("a")
-    desk.join("a", incarnation=2)
+    desk.hear(done(work, "crashed"))
     desk.hear(wire.Started(work.number, 2))
     desk.join("b")
     desk.wait(1.0, answering=BOTH)
     ((agent, call),) = desk.backups()
-    assert agent == "b"
-    desk.gone("a")
-    assert work.state is State.LOST
-    assert isinstance(work.problem, TaskLostError)
-    assert cancelled_at(desk, "b") == [call.task]
-    desk.hear(outcome(call), agent="b")
-    assert work.state is State.LOST
-    assert not desk.leftovers()
-
-
-def both_on_b(desk: Desk) -> tuple[Work, wire.Call]:
-    work, call = late_on_a(desk)
-    desk.gone("a")
-    assert (work.agent, work.attempt) == ("b", 2)
+    assert (agent, work.retries) == ("b", 0)
     return work, call
 
 
-@pytest.mark.parametrize("original_first", [True, False])
-@pytest.mark.parametrize("how", ["returned", "full", "crashed", "cancelled", "ok", "error"])
-def test_one_message_may_bring_news_of_both(desk: Desk, how: str, *, original_first: bool) -> None:
-    work, call = both_on_b(desk)
-    news: wire.Record
-    match how:
-        case "returned" | "full":
-            news = refused(work, how)
-        case "crashed" | "cancelled" | "ok" | "error":
-            news = done(work, how)
-        case _:
-            raise AssertionError(how)
-    records = [news, outcome(call)] if original_first else [outcome(call), news]
-    desk.hear(*records, agent="b")
-    failed = original_first and how == "error"
-    assert work.state is (State.FAILED if failed else State.SUCCEEDED)
-    desk.wait(1.0, answering=("b",))
+@pytest.mark.parametrize("how", GONE)
+@pytest.mark.parametrize("status", ["ok", "error"])
+def test_a_backup_takes_the_place_of_an_original_that_is_gone(
+    desk: Desk, how: str, status: wire.Status
+) -> None:
+    work, call = last_try_on_a(desk)
+    ends_at_a(desk, work, how)
+    assert (work.agent, work.attempt, work.id) == ("b", 3, work.first_number)
+    assert work not in desk.ended
+    assert len(desk.calls("b")) == 1
+    desk.hear(outcome(call, status), agent="b")
+    assert work.state is (State.SUCCEEDED if status == "ok" else State.FAILED)
+    assert work.outcome is not None
+    assert work.outcome.payload == b"backup"
+    assert work.problem is None
     assert desk.ended.count(work) == 1
+    desk.wait(2.0, answering=BOTH)
     assert not desk.leftovers()
 
 
-@pytest.mark.parametrize("reason", ["full", "busy", "returned"])
-def test_a_refused_backup_and_its_original_in_one_message(desk: Desk, reason: wire.Refusal) -> None:
-    work, call = both_on_b(desk)
-    desk.hear(wire.Refused(call.task, call.attempt, reason), done(work), agent="b")
-    assert work.state is State.SUCCEEDED
-    assert not desk.leftovers()
-
-
-def test_the_agent_that_has_both_may_die(desk: Desk) -> None:
-    work, _ = both_on_b(desk)
-    desk.gone("b")
-    assert work.state is State.SUBMITTED
+def test_no_retry_is_spent_while_a_backup_is_under_way(desk: Desk) -> None:
+    work, _ = late_on_a(desk)
     desk.join("c")
-    assert (work.agent, work.attempt) == ("c", 3)
+    desk.gone("a")
+    assert (work.agent, work.retries) == ("b", HEDGED.retries)
+    assert not desk.calls("c")
+    desk.gone("b")
+    assert (work.agent, work.attempt, work.retries) == ("c", 3, HEDGED.retries - 1)
     desk.hear(done(work), agent="c")
     assert work.state is State.SUCCEEDED
     assert not desk.leftovers()
+
+
+def test_when_both_are_gone_and_no_retry_is_left_the_task_is_lost_with_both_stories(
+    desk: Desk,
+) -> None:
+    work, _ = last_try_on_a(desk)
+    desk.gone("a", "was restarted")
+    desk.gone("b", "has left")
+    assert work.state is State.LOST
+    assert isinstance(work.problem, TaskLostError)
+    assert str(work.problem) == (
+        "f: agent b has left while it had the task (it was a backup; before that, agent a was "
+        "restarted while it had the task), and retries=1 allows no other attempt; it may have run"
+    )
+    assert work.problem.fields["task"] == work.id
+    assert not desk.leftovers()
+
+
+def test_a_backup_that_crashes_after_it_has_taken_over_tells_of_both(desk: Desk) -> None:
+    work, call = last_try_on_a(desk)
+    desk.hear(done(work, "crashed", note="signal 9"))
+    desk.hear(msgspec.structs.replace(outcome(call, "crashed"), note="signal 11"), agent="b")
+    assert work.state is State.FAILED
+    assert "signal 11" in str(work.problem)
+    assert "it lost its worker on a (signal 9)" in str(work.problem)
+    assert not desk.leftovers()
+
+
+@pytest.mark.parametrize("reason", ["busy", "full", "returned", "draining"])
+@pytest.mark.parametrize("retries", [1, 2])
+def test_what_may_have_run_is_not_run_again_for_its_backup_was_refused(
+    desk: Desk, reason: wire.Refusal, retries: int
+) -> None:
+    (work,) = desk.submit(job=a_job(hedge=True, retries=retries))
+    desk.hear(done(work, "crashed"))
+    desk.hear(wire.Started(work.number, 2))
+    desk.join("b")
+    desk.wait(1.0, answering=BOTH)
+    desk.join("c")
+    desk.gone("a")
+    ((_, call),) = desk.backups()
+    desk.hear(wire.Refused(call.task, call.attempt, reason), agent="b", room=0)
+    if retries == 1:
+        assert work.state is State.LOST
+        assert f"agent b refused it ({reason})" in str(work.problem)
+        assert not desk.leftovers()
+    else:
+        assert (work.agent, work.retries, work.before) == ("c", 0, "")
+
+
+def test_where_neither_has_run_no_retry_is_spent(desk: Desk) -> None:
+    work, call = last_try_on_a(desk)
+    desk.hear(refused(work, "returned"), room=0)
+    assert work.agent == "b"
+    desk.hear(wire.Refused(call.task, call.attempt, "busy"), agent="b", room=0)
+    assert work.state is State.SUBMITTED
+    desk.join("c")
+    assert (work.agent, work.attempt) == ("c", 4)
+    desk.hear(done(work), agent="c")
+    assert not desk.leftovers()
+
+
+def test_what_the_replaced_original_says_later_is_told_to_nobody(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    number = work.number
+    desk.hear(refused(work, "lost"))
+    desk.hear(wire.Done(number, 1, "ok", b"late"))
+    assert work.state is State.PLACED
+    desk.hear(outcome(call), agent="b")
+    assert work.outcome is not None
+    assert work.outcome.payload == b"backup"
+    assert not desk.leftovers()
+
+
+def test_a_large_result_that_was_being_fetched_from_a_backup_comes_though_it_took_over(
+    desk: Desk,
+) -> None:
+    work, call = late_on_a(desk)
+    theirs = wire.Blob(b"b" * 32, 10**6, "b")
+    desk.hear(wire.Done(call.task, call.attempt, "ok", blob=theirs), agent="b")
+    (collect,) = desk.collects
+    desk.gone("a")
+    assert desk.keeper.awaiting(collect.number, collect.attempt) is work
+    desk.perform(desk.keeper.collected(collect.number, collect.attempt, None, desk.now))
+    assert work.state is State.SUCCEEDED
+    assert not desk.leftovers()
+
+
+# -- what both of them say -----------------------------------------------------------------------
+
+
+def test_of_two_attempts_only_the_originals_words_are_told(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    desk.hear(wire.Progress(call.task, call.attempt, 0.9, "backup"), agent="b")
+    desk.hear(wire.Progress(work.number, 1, 0.1, "original"))
+    assert [(told.work, told.record.task) for told in desk.told] == [(work, work.number)]
+
+
+def test_the_progress_of_a_backup_that_wins_is_told_before_the_end(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    far = wire.Progress(call.task, call.attempt, 0.9, "backup")
+    desk.hear(far, outcome(call), agent="b")
+    assert [(told.work, told.record) for told in desk.told] == [(work, far)]
+    assert work.attempt == far.attempt
+    desk.hear(wire.Done(work.number, 1, "cancelled"))
+    assert not desk.leftovers()
+
+
+def test_what_a_backup_had_said_is_told_when_it_takes_over(desk: Desk) -> None:
+    work, call = late_on_a(desk)
+    log = wire.Log(call.task, call.attempt, 1, "stdout", "line\n")
+    far = wire.Progress(call.task, call.attempt, 0.9, "backup")
+    desk.hear(log, far, agent="b")
+    assert desk.told == []
+    desk.gone("a")
+    later = wire.Log(call.task, call.attempt, 2, "stdout", "another\n")
+    desk.hear(later, agent="b")
+    assert [(told.work, told.record) for told in desk.told] == [
+        (work, log),
+        (work, far),
+        (work, later),
+    ]
+    desk.hear(outcome(call), agent="b")
+    assert not desk.leftovers()
+
+
+def test_what_is_kept_of_a_backups_words_is_bounded(desk: Desk) -> None:
+    _, call = late_on_a(desk)
+    for number in range(1, 200):
+        desk.hear(wire.Log(call.task, call.attempt, number, "stdout", "x" * 1000), agent="b")
+    desk.gone("a")
+    assert 10 < len(desk.told) < KEPT / 1000
 
 
 def test_the_agent_that_has_what_is_left_may_die(desk: Desk) -> None:
@@ -365,9 +488,9 @@ def test_a_large_result_of_a_backup_that_is_here_first_is_the_calls(desk: Desk) 
     assert [each.blob for each in desk.collects] == [ours, theirs]
     backup = desk.collects[1].work
     backup.result = "what was fetched"
-    desk.perform(desk.keeper.collected(backup, call.attempt, None, desk.now))
+    desk.perform(desk.keeper.collected(call.task, call.attempt, None, desk.now))
     assert (work.state, work.agent, work.result) == (State.SUCCEEDED, "b", "what was fetched")
     assert desk.left == [ours]
-    desk.perform(desk.keeper.collected(work, 1, None, desk.now))
+    desk.perform(desk.keeper.collected(work.number, 1, None, desk.now))
     assert desk.ended.count(work) == 1
     assert not desk.leftovers()

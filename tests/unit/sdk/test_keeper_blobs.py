@@ -25,7 +25,7 @@ def collected(
     desk: Desk, work: Work, problem: PayloadError | None = None, attempt: int = 0
 ) -> None:
     attempt = attempt or work.attempt
-    desk.perform(desk.keeper.collected(work, attempt, problem, desk.now))
+    desk.perform(desk.keeper.collected(work.number, attempt, problem, desk.now))
 
 
 def test_a_task_with_a_large_result_ends_when_the_result_is_here(desk: Desk) -> None:

@@ -6,6 +6,8 @@ import itertools
 
 import pytest
 
+from gossamer.transcript import Progress
+from gossamer_agent.worker import tape
 from gossamer_agent.worker.tape import STDERR, STDOUT
 from tests.unit.sdk.inprocess import DIE, SimMesh, nap
 
@@ -92,5 +94,30 @@ def test_what_a_worker_printed_before_it_died_is_there_for_every_attempt(sim):
         sim.network.run_for(0.1)
     worker_of(sim, task).tape.write(STDOUT, "twice\n")
     sim.settle(task)
-    assert [(line.text, line.attempt) for line in task.logs()] == [("once", 1), ("twice", 2)]
+    assert [(line.text, line.attempt) for line in task.logs()] == [
+        ("once", 1),
+        ("[... attempt 2 ...]", 2),
+        ("twice", 2),
+    ]
     assert task.stdout == "twice\n"
+
+
+def test_progress_and_output_are_those_of_the_attempt_under_way():
+    sim = started()
+    task = sim.mesh.options(retries=1).submit(nap, 2.0, DIE)
+    worker = worker_of(sim, task)
+    worker.tape.write(STDOUT, "once\n")
+    tape.say(worker._page, 1, 0.5, "half")
+    sim.network.run_for(1.0)
+    assert (task.stdout, task.progress) == ("once\n", Progress(0.5, "half"))
+    while worker is worker_of(sim, task):
+        sim.network.run_for(0.1)
+    assert (task.attempt, task.stdout, task.progress) == (2, "", None)
+    told = []
+    task.add_progress_callback(lambda it: told.append(it.progress))
+    assert told == []
+    tape.say(worker_of(sim, task)._page, 1, 0.25, "again")
+    sim.network.run_for(0.2)
+    assert task.progress == Progress(0.25, "again")
+    sim.settle(task)
+    sim.close()

@@ -24,8 +24,8 @@ def test_text_is_what_was_told_so_far_by_stream():
     held.add(log(1, "one\ntw"))
     held.add(log(2, "oops\n", "stderr"))
     held.add(log(3, "o\n"))
-    assert held.text("stdout") == "one\ntwo\n"
-    assert held.text("stderr") == "oops\n"
+    assert held.text("stdout", 1) == "one\ntwo\n"
+    assert held.text("stderr", 1) == "oops\n"
 
 
 def test_lines_are_whole_each_stream_for_itself():
@@ -57,7 +57,7 @@ def test_what_comes_twice_counts_once():
         held.add(log(1, "one\n"))
     held.add(log(2, "two\n"))
     held.add(log(1, "one\n"))
-    assert held.text("stdout") == "one\ntwo\n"
+    assert held.text("stdout", 1) == "one\ntwo\n"
 
 
 def test_a_log_that_is_lost_leaves_a_note():
@@ -69,7 +69,7 @@ def test_a_log_that_is_lost_leaves_a_note():
         ("[... cut ...]", -1),
         ("three", 0),
     ]
-    assert held.text("stdout") == "one\n[... cut ...]\nthree\n"
+    assert held.text("stdout", 1) == "one\n[... cut ...]\nthree\n"
 
 
 def test_what_the_agent_has_cut_is_noted_with_its_size():
@@ -88,11 +88,43 @@ def test_another_attempt_begins_anew():
     held.add(log(1, "first try"))
     held.add(log(1, "second try\n", attempt=2))
     held.add(log(2, "too late\n", attempt=1))
-    assert held.text("stdout") == "second try\n"
-    assert [(line.text, line.attempt) for line in lines(held)] == [
-        ("first try", 1),
-        ("second try", 2),
+    assert held.text("stdout", 2) == "second try\n"
+    assert held.text("stdout", 1) == "first try"
+    assert [(line.text, line.attempt, line.begins) for line in lines(held)] == [
+        ("first try", 1, False),
+        ("[... attempt 2 ...]", 2, True),
+        ("second try", 2, False),
     ]
+
+
+def test_between_attempts_each_stream_is_cut_and_the_note_is_told_once():
+    held = Transcript()
+    held.add(log(1, "half an err", "stderr"))
+    held.add(log(2, "half an out"))
+    held.add(log(1, "err\n", "stderr", attempt=2))
+    held.add(log(2, "out\n", attempt=2))
+    assert [str(line) for line in lines(held)] == [
+        "half an err",
+        "half an out",
+        "[... attempt 2 ...]",
+        "err",
+        "out",
+    ]
+    shown = "".join(piece.shown for piece in held.follow(wait=False))
+    assert shown == "half an errhalf an out\n[... attempt 2 ...]\nerr\nout\n"
+
+
+def test_an_attempt_after_one_that_printed_nothing_needs_no_note():
+    held = Transcript()
+    held.add(log(1, "line\n", attempt=2))
+    assert [str(line) for line in lines(held)] == ["line"]
+
+
+def test_an_attempt_that_told_nothing_before_its_end_is_told_apart_as_well():
+    held = Transcript()
+    held.add(log(1, "first\n"))
+    held.end(2, wire.Done(1, 2, "ok", stdout="second\n"))
+    assert [str(line) for line in lines(held)] == ["first", "[... attempt 2 ...]", "second"]
 
 
 def test_memory_is_bounded_and_who_comes_late_is_told_of_it():
@@ -103,7 +135,7 @@ def test_memory_is_bounded_and_who_comes_late_is_told_of_it():
     assert sum(len(str(line)) for line in told) < KEPT
     assert told[0].skipped == -1
     assert told[-1].text == "line 10000"
-    assert held.text("stdout").startswith("[... cut ...]\nline ")
+    assert held.text("stdout", 1).startswith("[... cut ...]\nline ")
 
 
 def test_who_follows_and_falls_behind_sees_where_something_is_missing():
@@ -123,7 +155,7 @@ def test_of_pieces_as_large_as_what_is_kept_the_end_is_kept():
     for number, letter in enumerate("abc", start=1):
         held.add(log(number, letter * KEPT, left=10))
     held.add(log(4, "", left=500))
-    text = held.text("stdout")
+    text = held.text("stdout", 1)
     assert text.startswith("[... cut ...]\nccc")
     assert KEPT - 200 < text.count("c") < KEPT
     assert text.endswith("c[... 500 characters cut ...]\n")
@@ -134,7 +166,7 @@ def test_of_pieces_as_large_as_what_is_kept_the_end_is_kept():
 def test_one_piece_is_kept_however_long():
     held = Transcript()
     held.add(log(1, "x" * (2 * KEPT)))
-    assert held.text("stdout") == "x" * (2 * KEPT)
+    assert held.text("stdout", 1) == "x" * (2 * KEPT)
 
 
 def test_a_short_tasks_output_comes_with_its_end():
@@ -157,12 +189,12 @@ def test_the_attempt_that_counts_is_there_in_the_end():
     held = Transcript()
     held.add(log(1, "of the late one\n"))
     held.end(2, wire.Done(1, 2, "ok", stdout="of its backup\n"))
-    assert held.text("stdout") == "of its backup\n"
+    assert held.text("stdout", 2) == "of its backup\n"
 
 
 def test_who_wants_to_be_told_is_told_of_every_change_until_they_have_enough():
     held, changes = Transcript(), []
-    enough = held.tell(lambda: changes.append(held.text("stdout")))
+    enough = held.tell(lambda: changes.append(held.text("stdout", 1)))
     held.add(log(1, "one"))
     held.end(1, None)
     enough()
@@ -174,5 +206,5 @@ def test_a_cut_beginning_is_noted_once_and_for_each_stream():
     held.add(log(1, "e" * 100, "stderr"))
     held.add(log(2, "o" * KEPT))
     held.add(log(3, "e" * 100, "stderr"))
-    assert held.text("stdout").count("[... cut ...]") == 1
-    assert held.text("stderr") == "[... cut ...]\n" + "e" * 100
+    assert held.text("stdout", 1).count("[... cut ...]") == 1
+    assert held.text("stderr", 1) == "[... cut ...]\n" + "e" * 100
