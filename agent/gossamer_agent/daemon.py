@@ -49,6 +49,7 @@ from gossamer_mesh.errors import (
 from gossamer_mesh.link import Link, Message
 from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.places import state_dir
+from gossamer_mesh.units import counted
 
 JITTER: Final = 0.1
 CLAIM_S: Final = 2.0
@@ -210,7 +211,8 @@ class _Agent:
                 nursery.start_soon(self._watch, lifeline)
             handle = self._link.on_status(self._status)
             self._ready(os.getpid())
-            _log.info("agent %s has joined, with %d slots", self._config.name, self._config.slots)
+            slots = counted(self._config.slots, "slot")
+            _log.info("agent %s has joined, with %s", self._config.name, slots)
             await self._drain_asked.wait()
             await self._leave(bus)
             handle.cancel()
@@ -315,7 +317,7 @@ class _Agent:
         self._document.renewed(_seconds_of_day(), None, self._allowed)
 
     async def _leave(self, bus: Bus) -> None:
-        _log.info("draining: %d workers", self._forker.living)
+        _log.info("draining: %s", counted(self._forker.living, "worker"))
         # Or the document might be put again after the last one.
         self._renewing.cancel()
         self._link.post(lambda: self._data.step(ev.DrainAsked()))

@@ -22,6 +22,7 @@ from gossamer_agent.worker import frames
 from gossamer_mesh import subjects, wire
 from gossamer_mesh.errors import MeshError, ProtocolError
 from gossamer_mesh.link import Handle, Lane, Link, Message
+from gossamer_mesh.units import counted
 from gossamer_placement import coordinates
 from gossamer_placement.coordinates import Vivaldi
 
@@ -494,5 +495,6 @@ def _fit(record: wire.Record) -> tuple[wire.Record, int]:
 
 def _without_output(record: wire.Done) -> wire.Done:
     # The result is what the call was for.
-    left_out = f"[{len(record.stdout)} characters left out: the result is too large for more]"
+    count = counted(len(record.stdout), "character")
+    left_out = f"[{count} left out: the result is too large for more]"
     return msgspec.structs.replace(record, stdout=left_out, stderr="")

@@ -108,6 +108,11 @@ def show_seconds(seconds: float) -> str:
     return f"{sign}{_digits(length_s / _DAY_S)}d"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return "1 agent", "2 agents": `noun` is one whose plural ends with an s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _is_number(value: object) -> TypeGuard[int | float]:
     # `true` in a config file is a bool, which Python counts among the integers.
     return isinstance(value, int | float) and not isinstance(value, bool)

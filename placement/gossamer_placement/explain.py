@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gossamer_mesh.units import show_seconds
+from gossamer_mesh.units import counted, show_seconds
 
 if TYPE_CHECKING:
     from gossamer_placement.model import Decision, Term
@@ -91,7 +91,7 @@ def explain_html(decision: Decision) -> str:
 
 def _said(decision: Decision) -> list[str]:
     count = decision.feasible
-    can = "1 agent can run it" if count == 1 else f"{count} agents can run it"
+    can = f"{counted(count, 'agent')} can run it"
     looked = len(decision.sampled)
     if 0 < looked < count:
         can += f", {looked} looked at"

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from gossamer_mesh.nearest import nearest as names_like
+
 if TYPE_CHECKING:
     from gossamer_mesh.capability import Capabilities
 
@@ -303,14 +305,11 @@ def resource(name: str) -> Field:
 
 def nearest(name: str) -> str:
     """Return the known field whose name is most like `name`, "" if none is."""
-    # Takes 6 ms to import, and only mistakes need it.
-    import difflib  # noqa: PLC0415  as above
-
     if name.startswith("label."):
         return f"labels.{name.removeprefix('label.')}"
     if name.startswith("resource."):
         return f"resources.{name.removeprefix('resource.')}"
-    return next(iter(difflib.get_close_matches(name.lower(), _BY_NAME, 1)), "")
+    return next(iter(names_like(name, _BY_NAME, most=1)), "")
 
 
 # -- comparisons; each is false if a value is missing ---------------------------------------------

@@ -257,8 +257,9 @@ class _Parser:
         field = fields.find(token.text)
         if field is None:
             near = fields.nearest(token.text)
-            hint = f"did you mean {near}?" if near else "text is written in quotes"
-            self._fail(token.column, f"unknown field {token}, {hint}")
+            hint = f"did you mean {near}?" if near else "text is written in quotes."
+            known = ", ".join(sorted(each.name for each in fields.known()))
+            self._fail(token.column, f"unknown field {token}, {hint} The fields are {known}")
         return _Named(token.text, token.column, field)
 
     def _list(self) -> _Literal:

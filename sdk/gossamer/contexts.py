@@ -10,6 +10,7 @@ from typing import Final
 from gossamer_mesh import access as access_file
 from gossamer_mesh.access import Access
 from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.nearest import did_you_mean
 from gossamer_mesh.places import config_dir, private_dir, write_private
 from gossamer_mesh.subjects import check_name
 
@@ -59,7 +60,7 @@ def named(target: str | os.PathLike[str]) -> Access:
     shown = access_file.redacted(text)
     raise ConfigError(
         f"{shown!r} is neither an address (nats://user:password@host:port), nor a context "
-        f"({_known()}), nor an access file",
+        f"({_known(text)}), nor an access file",
         value=shown,
     )
 
@@ -70,7 +71,7 @@ def load(name: str, said_by: str = "") -> Access:
     if not path.exists():
         who = f"{said_by} is {name!r}, but there" if said_by else "There"
         raise ConfigError(
-            f"{who} is no such context ({_known()}): run gossamer context add {name} ACCESS",
+            f"{who} is no such context ({_known(name)}): run gossamer context add {name} ACCESS",
             context=name,
         )
     return access_file.load(path)
@@ -131,5 +132,6 @@ def _current() -> Path:
     return _folder() / "current"
 
 
-def _known() -> str:
-    return f"known: {', '.join(names()) or 'none'}"
+def _known(asked: str) -> str:
+    known = names()
+    return f"known: {', '.join(known) or 'none'}{did_you_mean(asked, known)}"

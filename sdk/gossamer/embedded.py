@@ -108,6 +108,14 @@ def embedded(agents: int = 1) -> Embedded:
     return mesh
 
 
+def is_of_one(path: Path) -> bool:
+    """Return whether a file belongs to a throw-away mesh, which ends with its process."""
+    folder = runtime_dir()
+    return any(
+        each.parent == folder and each.name.startswith(_PREFIX) for each in path.resolve().parents
+    )
+
+
 def _own(directory: Path) -> int:
     """Lock the directory as ours. The lock is the kernel's, so it ends with us."""
     beside = directory / "owner.new"

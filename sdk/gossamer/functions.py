@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import weakref
 from collections.abc import Callable, Iterable
@@ -11,6 +10,7 @@ from typing import Final, ParamSpec, TypeVar, Unpack
 from gossamer.options import DEFAULT, NAMES, Given, Options, override
 from gossamer.work import Job
 from gossamer_mesh.code.function import FunctionCode, describe, describe_bound, name_of
+from gossamer_mesh.nearest import did_you_mean
 from gossamer_placement.model import Demand
 
 P = ParamSpec("P")
@@ -107,8 +107,7 @@ def check_keywords(fn: Callable[..., object], names: Iterable[str]) -> None:
         return
     for name in names:
         if name not in takes:
-            close = difflib.get_close_matches(name, sorted(takes), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(name, takes)
             raise TypeError(f"{name!r} is no parameter of {name_of(fn)} and no option{hint}")
 
 

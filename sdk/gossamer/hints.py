@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import TYPE_CHECKING
 
 from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.nearest import nearest as names_like
 from gossamer_mesh.units import parse_seconds
 from gossamer_placement.model import OBJECTIVES, Hint
 
@@ -59,19 +59,20 @@ def spread(
 
 
 def hint_of(value: object) -> Hint:
-    """Return the hint that `place=value` means: a hint, or the name of one.
+    """Return the hint that `place=value` means: a hint, the name of one, or `fastest` uncalled.
 
     `ConfigError` for anything else, with the nearest known name.
     """
     if isinstance(value, Hint):
         return value
+    for make in (nearest, fastest, cheapest, greenest, spread):
+        if value is make:
+            return make()
     for objective in OBJECTIVES:
         if value == objective:
             return Hint(objective=objective)
     known = ", ".join(OBJECTIVES)
-    # `place=nearest` has a name too, and lacks its parentheses.
-    name = value if isinstance(value, str) else getattr(value, "__name__", "")
-    close = difflib.get_close_matches(name.strip().lower(), OBJECTIVES, n=1)
+    close = names_like(value, OBJECTIVES, most=1) if isinstance(value, str) else []
     meant = f" (did you mean {close[0]!r}?)" if close else ""
     raise ConfigError(f"place={value!r} is no hint{meant}: give one of {known}", value=value)
 

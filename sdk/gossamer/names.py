@@ -5,7 +5,6 @@ Their code is fetched, checked and sent on as bytes; it is never loaded here.
 
 from __future__ import annotations
 
-import difflib
 import threading
 import warnings
 from collections.abc import Callable
@@ -25,8 +24,10 @@ from gossamer_mesh.errors import (
     VersionTakenError,
 )
 from gossamer_mesh.kept import unpack
+from gossamer_mesh.nearest import did_you_mean, nearest
 from gossamer_mesh.registered import Registered
 from gossamer_mesh.registry import Registry
+from gossamer_mesh.units import counted
 
 if TYPE_CHECKING:
     from gossamer.options import Options
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from gossamer_mesh.link import Link
 
 T = TypeVar("T")
-
-NEAREST: Final = 3
-"""So many of the known names are told to who asks for one that is not known."""
 
 RACES: Final = 16
 """So many who register under the same name at the same time are given way to."""
@@ -187,14 +185,13 @@ class Names:
                 name=name,
                 version=version,
             )
-        close = difflib.get_close_matches(name, names, NEAREST, cutoff=0.5)
-        nearest = f"; did you mean {' or '.join(close)}?" if close else ""
-        there = f"{len(names)} functions are" if names else "none is"
+        verb = "is" if len(names) == 1 else "are"
+        there = f"{counted(len(names), 'function')} {verb}" if names else "none is"
         return UnknownFunctionError(
-            f"no function is registered as {name!r}{nearest} ({there} registered on this mesh: "
-            "`gossamer functions`)",
+            f"no function is registered as {name!r}{did_you_mean(name, names, form='{}')} ({there} "
+            "registered on this mesh: `gossamer functions`)",
             name=name,
-            nearest=tuple(close),
+            nearest=tuple(nearest(name, names)),
         )
 
     def all(self, search: str | None = None) -> list[Registered]:

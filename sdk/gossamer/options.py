@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypedDict, Unpack, cast
@@ -13,6 +12,7 @@ from gossamer.hints import hint_of
 from gossamer.work import RETRIES
 from gossamer_mesh import wire
 from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.nearest import nearest
 from gossamer_mesh.subjects import check_name
 from gossamer_mesh.units import parse_bytes, parse_seconds
 from gossamer_placement.model import Hint
@@ -93,7 +93,10 @@ def override(options: Options, **given: Unpack[Given]) -> Options:
     changes: dict[str, Any] = {}
     for name, value in given.items():
         if name not in NAMES:
-            raise TypeError(f"{name!r} is no option{_instead_of(name)}")
+            close = nearest(name, NAMES, most=1)
+            known = f": there are {', '.join(sorted(NAMES))}"
+            hint = f" (did you mean {close[0]!r}?)" if close else known
+            raise TypeError(f"{name!r} is no option{hint}")
         if name == "on" and value is not None:
             changes["agent"], changes["pin"] = _on(value)
         elif value is not None:
@@ -112,11 +115,6 @@ def override(options: Options, **given: Unpack[Given]) -> Options:
             idempotent=changed.idempotent,
         )
     return changed
-
-
-def _instead_of(name: str) -> str:
-    close = difflib.get_close_matches(name, sorted(NAMES), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else f": there are {', '.join(sorted(NAMES))}"
 
 
 def _one_or_more(what: str, value: object) -> int:
@@ -181,7 +179,7 @@ def _on(value: object) -> tuple[str, tuple[tuple[str, str], ...]]:
         )
     label, equals, is_value = value.partition("=")
     if not equals:
-        return check_name(value, "on") if value else "", ()
+        return check_name(value, "the agent's name") if value else "", ()
     if not label.strip():
         raise ConfigError(f"on={value!r}: before '=' stands the name of a label", value=value)
     return "", ((label.strip(), is_value.strip()),)
@@ -207,7 +205,7 @@ def _labels(what: str, value: object) -> tuple[tuple[str, str], ...]:
 
 def _resources(what: str, value: object) -> tuple[tuple[str, int], ...]:
     if isinstance(value, str):
-        return ((check_name(value, what), 1),)
+        return ((check_name(value, "the resource's name"), 1),)
     if not isinstance(value, Mapping):
         raise ConfigError(
             f"{what}={reprlib.repr(value)}: give a name, or a mapping from names to how many, "
@@ -218,7 +216,9 @@ def _resources(what: str, value: object) -> tuple[tuple[str, int], ...]:
     for name, count in given.items():
         if not isinstance(name, str):
             raise ConfigError(f"{what}={{{name!r}: {count!r}}}: give names as text", value=given)
-        needs.append((check_name(name, what), _one_or_more(f"{what}[{name!r}]", count)))
+        needs.append(
+            (check_name(name, "the resource's name"), _one_or_more(f"{what}[{name!r}]", count))
+        )
     return tuple(sorted(needs))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gossamer.suggestion import meant
 from gossamer_mesh.errors import (
     AgentRefusedError,
     MeshError,
@@ -15,7 +16,7 @@ from gossamer_mesh.errors import (
     VersionMismatchError,
     WorkerCrashedError,
 )
-from gossamer_mesh.units import show_seconds
+from gossamer_mesh.units import counted, show_seconds
 from gossamer_placement.explain import parts, ruled_out
 from gossamer_placement.requirements import lacks
 
@@ -76,7 +77,7 @@ def no_agent(job: Job, fleet: Fleet, trouble: str = "", *, waited_s: float = 0.0
     _, closest, lacking = min(_lacking(demand, fleet))
     return NoAgentError(
         f"0 of {total} agents match {job.name}: {reasons}; closest: {closest} (lacks "
-        f"{', '.join(lacking)}); {way_out}",
+        f"{', '.join(lacking)}){meant(demand, fleet)}; {way_out}",
         function=job.name,
         ruled_out=counts,
         closest=closest,
@@ -129,14 +130,14 @@ def refused(work: Work, refusal: wire.Refused) -> MeshError:
     """It was refused too often, or nobody has room for its payload."""
     if refusal.reason == "space":
         return PayloadTooLargeError(
-            f"{work.job.name}: {refusal.detail} (so say {work.without_room} refusals, the last of "
-            f"{work.agent})",
+            f"{work.job.name}: {refusal.detail} (after {counted(work.without_room, 'refusal')}, "
+            f"the last of {work.agent})",
             agent=work.agent,
             size=work.size,
         )
     return AgentRefusedError(
-        f"{work.job.name} was refused {work.refusals} times, the last time by {work.agent} "
-        f"({refusal.reason}: {refusal.detail}): see that agent's log",
+        f"{work.job.name} was refused {counted(work.refusals, 'time')}, the last time by "
+        f"{work.agent} ({refusal.reason}: {refusal.detail}): see that agent's log",
         agent=work.agent,
         reason=refusal.reason,
         task=work.id,

@@ -220,6 +220,8 @@ def test_debug_shows_the_remote_traceback(lab: str, work: Path):
         (("errands:wait", "0", "--memory", "4G"), "'4G' is not a size"),
         (("errands:wait", "0", "--gpus", "99"), "gpus"),
         (("errands:wait", "0", "--on", "nobody"), "nobody"),
+        (("errands:wait", "0", "--on", "lba-1"), "; did you mean --on lab-1?; --wait 5m waits"),
+        (("errands:wait", "60", "--timeout", "201ms"), "give it more with --timeout"),
     ],
 )
 def test_what_cannot_be_is_one_line(lab: str, work: Path, options: tuple[str, ...], says: str):
@@ -483,4 +485,5 @@ def test_run_goes_where_it_is_told(lab: str, work: Path):
 def test_agents_shows_those_that_a_condition_holds_for(lab: str):
     assert [one["agent"] for one in answer("agents", "--where", "site == 'lab'")] == [lab]
     assert answer("agents", "--where", "site == 'field'") == []
-    assert gossamer("agents", "--where", "slots > 99999").stdout == "no agents on the mesh\n"
+    done = gossamer("agents", "--where", "site == 'lab' and slots > 99999")
+    assert done.stdout == "0 of 1 agent on the mesh matches: slots > 99999 ruled out 1\n"

@@ -25,6 +25,9 @@ def describe(path):
 
 def other():
     return 1
+
+def twice(items, more):
+    return [*items, *items, more]
 '''
 
 
@@ -78,6 +81,9 @@ def test_a_function_is_registered_found_shown_called_and_deleted(mesh):
     [
         (("show", "none"), 1, "no function is registered as 'none'"),
         (("show", "describe@2"), 1, "as 'describe@2'; there is describe@1"),
+        (("show", "descrive"), 1, "did you mean 'describe'?"),
+        (("show", "nothing"), 1, "no function is registered as 'nothing'\n"),
+        (("delete", "nothing@1"), 1, "(1 function is registered on this mesh"),
         (("delete", "descrive@1"), 1, "did you mean describe?"),
         (("delete", "describe"), 1, "say which one is to be deleted"),
         (("register", "errands:nothing"), 1, "no 'nothing' in errands"),
@@ -87,7 +93,7 @@ def test_a_function_is_registered_found_shown_called_and_deleted(mesh):
         (
             ("register", "errands:other", "--name", "describe", "--version", "1"),
             1,
-            "register this as version=2",
+            "register this as --version 2",
         ),
         (("search",), 2, "Missing argument 'WORD'"),
         (("serch", "x"), 2, "No such command 'serch'"),
@@ -99,6 +105,26 @@ def test_what_is_wrong_is_said_on_one_line(mesh, arguments, status, says):
     assert done.returncode == status
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_registered_function_is_run_and_explained_by_its_name(mesh):
+    functions("register", "errands:describe")
+    functions("register", "errands:twice")
+    ran = subprocess.run(
+        [COMMAND, "run", "twice@1", "[1, 'a']", "--kw", "more={'b': 2}", "--timeout", "20s"],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (0, "[1, 'a', 1, 'a', {'b': 2}]\n"), ran.stderr
+    explained = subprocess.run(
+        [COMMAND, "explain", "twice", "--json"],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert json.loads(explained.stdout)["feasible"] >= 1, explained.stderr
+    unknown = subprocess.run(
+        [COMMAND, "run", "twise@1"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert unknown.returncode == 1
+    assert "no function is registered as 'twise'; did you mean twice?" in unknown.stderr
 
 
 def test_without_a_mesh_it_says_so_and_starts_none():

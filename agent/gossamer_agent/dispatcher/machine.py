@@ -25,6 +25,7 @@ from gossamer_agent.dispatcher.staging import Staging
 from gossamer_agent.dispatcher.workers import Worker, Workers
 from gossamer_agent.resource import Resource
 from gossamer_agent.worker import frames
+from gossamer_mesh.units import counted
 from gossamer_mesh.wire import Accepted, AgentState, Job, NeedCode, Record, Refusal, Refused
 
 ACCEPT_S: Final = 0.050
@@ -238,7 +239,7 @@ class Dispatcher:
             elif call.left_s < 0:
                 why, detail = "expired", "it arrived too late"
             elif waiting.count >= room:
-                why, detail = "full", f"{self._room} calls wait already"
+                why, detail = "full", f"{counted(self._room, 'call')} waiting already"
             elif call.patience_s and 0.0 < call.patience_s < self._wait_s(key):
                 why, detail = "busy", "others were here first"
             else:

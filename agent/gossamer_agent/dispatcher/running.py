@@ -15,6 +15,7 @@ from gossamer_agent.dispatcher.queue import Item, Waiting
 from gossamer_agent.dispatcher.streams import AFTER_S, Stream
 from gossamer_agent.dispatcher.workers import Worker, Workers
 from gossamer_agent.worker import frames
+from gossamer_mesh.units import counted
 from gossamer_mesh.wire import Done, Record, Started, Status
 
 STARTED_S: Final = 0.050
@@ -241,7 +242,9 @@ class Running:
                     item.seq = 0
                     back.append(item)
                     continue
-                note = f"{item.returns} workers died before they came to it; the last: {note}"
+                note = (
+                    f"{counted(item.returns, 'worker')} died before coming to it; the last: {note}"
+                )
             elif worker.condemned and worker.asked_seq and worker.asked_seq != item.seq:
                 note = "its worker was killed because of the call before it"
             status: Status = "crashed"

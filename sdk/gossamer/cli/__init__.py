@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from gossamer.cli.face import Face, LazyGroup
+from gossamer.cli.typed import as_typed
 from gossamer_mesh.errors import MeshError
 
 INTERRUPTED: Final = 130
@@ -39,6 +40,24 @@ _GROUP: Final = LazyGroup(
 )
 
 
+def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's callback
+    version = _GROUP.get_command(context, "version") if value else None
+    if version is not None:
+        context.invoke(version)
+        context.exit()
+
+
+_GROUP.params.append(
+    click.Option(
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        callback=_show_version,
+        help="Show the version.",
+    )
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status. Errors are one line on stderr."""
     face = Face()
@@ -58,11 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail(face, "interrupted", INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the face of the program: nothing passes unsaid
-        return _fail(face, *_said(error))
+        return _fail(face, *_said(error, face))
     return 0
 
 
-def _said(error: Exception) -> tuple[str, int]:
+def _said(error: Exception, face: Face) -> tuple[str, int]:
     """Return the line and the exit status for an error that ended a command."""
     match error:
         case click.UsageError():
@@ -70,7 +89,9 @@ def _said(error: Exception) -> tuple[str, int]:
             return f"error: {error.format_message()} See {command} --help.", error.exit_code
         case click.ClickException():
             return f"error: {error.format_message()}", error.exit_code
-        case MeshError() | OSError():
+        case MeshError():
+            return f"error: {as_typed(error, face.options)}", 1
+        case OSError():
             return f"error: {error}", 1
         case _:
             why = f"unexpected {type(error).__name__}: {error}"

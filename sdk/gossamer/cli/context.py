@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
-from gossamer import contexts
+from gossamer import contexts, embedded
 from gossamer.cli.face import Command, Face, Group, pass_face
 from gossamer_mesh import access as access_file
 
@@ -21,15 +22,23 @@ def context() -> None:
 @click.argument("access")
 @pass_face
 def add(face: Face, *, name: str, access: str) -> None:
-    """Keep a mesh under NAME.
+    """Keep a mesh under NAME, replacing what had that name.
 
-    ACCESS is an access file, or - to read nats://user:password@host:port from standard input
-    (an address on the command line could be seen by every user of the machine).
+    ACCESS is an access file, the name of another context, or - to read
+    nats://user:password@host:port from standard input (an address on the command line could be
+    seen by every user of the machine). Where it names no port, that is 4222. What ACCESS says now
+    is kept: of a server that moves to another port, add it again.
     """
     if access == "-":
         found = access_file.from_url(sys.stdin.readline().strip())
     else:
         found = contexts.named(access)
+        if embedded.is_of_one(Path(access)):
+            click.echo(
+                f"{access} is of a mesh that ends with the process that started it: for one that "
+                "stays, run gossamer up, or start a server of your own",
+                err=True,
+            )
     path = contexts.save(name, found)
     face.show(
         {"name": name, "url": found.url, "path": str(path)},

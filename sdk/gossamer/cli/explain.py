@@ -11,14 +11,14 @@ import gossamer
 from gossamer import contexts
 from gossamer.cli.face import Command, Face, Failure, pass_face
 from gossamer.cli.options import context_option, placement_options
-from gossamer.cli.run import load
+from gossamer.cli.run import find
 from gossamer.options import DEFAULT, override
 from gossamer_mesh.units import parse_bytes
 from gossamer_placement.model import Decision
 
 
 @click.command(cls=Command)
-@click.argument("target", metavar="[MODULE:FUNCTION]", required=False)
+@click.argument("target", metavar="[FUNCTION]", required=False)
 @placement_options
 @click.option("--size", metavar="SIZE", default="0", help="What travels with a call, like 2MiB.")
 @context_option
@@ -28,11 +28,12 @@ def explain(
 ) -> None:
     """Say where a call would go, and why, without running anything.
 
-    Without a function, of a call that nothing is known of but what the options say.
+    FUNCTION is MODULE:FUNCTION, or the name of a registered one, like describe@2. Without it, of a
+    call that nothing is known of but what the options say.
     """
     override(DEFAULT, **asked)  # what is written wrong is wrong on any mesh
     size_bytes = parse_bytes(size)
-    function = None if target is None else load(target)
+    function = None if target is None else find(target, target_mesh)
     if contexts.resolve(target_mesh) is None:
         # connect() would start one, to explain only what it started.
         raise Failure(

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import click
 
+from gossamer_mesh.nearest import did_you_mean
+
 
 class Face:
     """How this run of the command speaks: for people or for programs."""
@@ -16,6 +18,8 @@ class Face:
     def __init__(self) -> None:
         self.json = False
         self.debug = False
+        self.options: Mapping[str, str] = {}
+        """Of the command that runs: the parameter's name → how it is written, like --wait."""
 
     def show(self, data: object, text: Callable[[], object]) -> None:
         """Print `data` as one line of JSON if that was asked for, else let `text` print."""
@@ -52,6 +56,14 @@ def _common() -> list[click.Parameter]:
 class Command(click.Command):
     """A command with `--json` and `--debug`."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        ctx.ensure_object(Face).options = {
+            each.name: each.opts[0]
+            for each in self.params
+            if isinstance(each, click.Option) and each.name
+        }
+        return super().invoke(ctx)
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.params += _common()
@@ -71,6 +83,17 @@ class Group(click.Group):
         if ctx.invoked_subcommand is None:
             click.echo(ctx.get_help())
         return result
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        known = self.list_commands(ctx)
+        if name not in known and not name.startswith("-"):
+            raise click.UsageError(
+                f"No such command {name!r}{did_you_mean(name, known) or '.'}", ctx=ctx
+            )
+        return super().resolve_command(ctx, args)
 
 
 class LazyGroup(Group):

@@ -19,6 +19,7 @@ from gossamer.registration import options_in
 from gossamer.show import FunctionTable, plain
 from gossamer_mesh import registered
 from gossamer_mesh.errors import UnknownFunctionError
+from gossamer_mesh.nearest import did_you_mean
 from gossamer_mesh.registered import Registered
 from gossamer_mesh.units import show_bytes
 
@@ -63,10 +64,12 @@ def show(context: click.Context, face: Face, *, function: str, target_mesh: str 
     """Show all that is known of FUNCTION, like describe@2, or describe for the newest."""
     name, version = registered.parse(function)
     with _mesh(target_mesh or context.meta["gossamer.mesh"]) as mesh:
-        found = [each for each in mesh.functions() if each.name == name]
+        known = mesh.functions()
+    names = {each.name for each in known}
+    found = [each for each in known if each.name == name]
     wanted = [each for each in found if version in {None, each.version}]
     if not wanted:
-        there = f"; there is {', '.join(map(str, found))}" if found else ""
+        there = f"; there is {', '.join(map(str, found))}" if found else did_you_mean(name, names)
         raise UnknownFunctionError(f"no function is registered as {function!r}{there}", name=name)
     data = _data(wanted[0])
     face.show(data, lambda: _print(data, [str(each) for each in found]))

@@ -17,14 +17,20 @@ NOT_RUNNING: Final = 3
 
 @click.command(cls=Command)
 @agent_options
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0: any that is free.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The server's; 0: the one it had before, or any that is free.",
+)
 @pass_face
 def up(
     face: Face, *, config: str | None, name: str, site: str, labels: dict[str, str], port: int
 ) -> None:
     """Start a server and an agent on this machine.
 
-    They go on running until `gossamer down`. Does nothing if they run already.
+    They go on running until `gossamer down`. Does nothing if they run already, and refuses if they
+    run with other options than those given.
     """
     given = AgentOptions(config=config or "", name=name, site=site, labels=labels)
     mesh = local.up(None if given == AgentOptions() else given, port=port)

@@ -48,7 +48,8 @@ def resources(
 where_option: Final = click.option(
     "--where",
     metavar="EXPR",
-    help="A condition on agents, like \"gpu.memory >= 16GiB and site != 'field'\".",
+    help="A condition on agents, like \"gpu.memory >= 16GiB and site != 'field'\"; "
+    "gossamer agents --fields lists what it may name.",
 )
 
 
@@ -93,12 +94,12 @@ def agent_options(function: F) -> F:
             metavar="KEY=VALUE",
             help="A label that tasks can ask for; repeatable.",
         ),
-        click.option("--site", default="", help="The site it belongs to."),
-        click.option("--name", default="", help="Its name; the host's by default."),
+        click.option("--site", default="", help="The site the agent belongs to."),
+        click.option("--name", default="", help="The agent's name; the host's by default."),
         click.option(
             "--config",
             type=click.Path(exists=True, dir_okay=False, resolve_path=True),
-            help="A TOML file with its settings.",
+            help="A TOML file with the agent's settings.",
         ),
     ):
         function = option(function)

@@ -14,10 +14,13 @@ import click
 import msgspec
 
 import gossamer
+from gossamer import contexts
 from gossamer.cli.face import Command, Face, Failure, pass_face
 from gossamer.cli.options import context_option, pairs, placement_options
 from gossamer.options import DEFAULT, override
-from gossamer_mesh.errors import MeshError
+from gossamer_mesh import registered
+from gossamer_mesh.errors import ConfigError, MeshError
+from gossamer_mesh.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from gossamer.task import Task
@@ -44,7 +47,7 @@ class _Run(Command):
 
 
 @click.command(cls=_Run, context_settings={"ignore_unknown_options": True})
-@click.argument("target", metavar="MODULE:FUNCTION")
+@click.argument("target", metavar="FUNCTION")
 @click.argument("arguments", nargs=-1, metavar="[ARGS]...")
 @click.option(
     "--kw", "keywords", multiple=True, callback=pairs, metavar="KEY=VALUE",
@@ -67,13 +70,15 @@ def run(
 ) -> None:
     """Run a function on the mesh and print its result.
 
-    What it prints is printed here while it runs; with --json, it is told in the end.
+    FUNCTION is MODULE:FUNCTION, like statistics:mean, or the name of a registered one, like
+    describe@2, or describe for the newest. The module is looked for in the current directory too.
+    Arguments are read as Python literals, or else taken as text.
 
-    The module is looked for in the current directory too. Arguments are read as Python
-    literals, or else taken as text. Without a mesh, one is started for the call.
+    What it prints is printed here while it runs; with --json, it is told in the end. Without a
+    mesh, one is started for the call of a module's function.
     """
     override(DEFAULT, **asked)  # what is wrong is said before a mesh is started for it
-    function = load(target)
+    function = find(target, target_mesh)
     positional = [literal(argument) for argument in arguments]
     named = {key: literal(value) for key, value in keywords.items()}
     with gossamer.connect(target_mesh) as mesh:
@@ -105,6 +110,26 @@ def _follow(task: Task[Any]) -> None:
         click.echo(piece.shown, nl=False, err=piece.stream == "stderr")
 
 
+def find(target: str, target_mesh: str | None) -> Callable[..., Any] | str:
+    """Return the function of a module, or the name of a registered one; `Failure` as `load`."""
+    if ":" in target:
+        return load(target)
+    try:
+        registered.parse(target)
+    except ConfigError as error:
+        raise click.UsageError(
+            f"{target!r} is neither MODULE:FUNCTION, like statistics:mean, nor a registered "
+            "function, like describe@2."
+        ) from error
+    if contexts.resolve(target_mesh) is None:
+        # connect() would start one, where nothing is registered.
+        raise Failure(
+            f"no mesh where {target!r} could be registered: name one with --context or "
+            "$GOSSAMER_URL, or write MODULE:FUNCTION to run the function of a module"
+        )
+    return target
+
+
 def load(target: str) -> Callable[..., Any]:
     """Import what `module:function` names; `Failure` says which part of it is not there."""
     module_name, colon, path = target.partition(":")
@@ -125,7 +150,8 @@ def load(target: str) -> Callable[..., Any]:
         try:
             found = getattr(found, part)
         except AttributeError as error:
-            raise Failure(f"no {part!r} in {module_name} ({error})") from error
+            hint = did_you_mean(part, (name for name in dir(found) if name[0] != "_"))
+            raise Failure(f"no {part!r} in {module_name} ({error}){hint}") from error
     if not callable(found):
         raise Failure(f"{target} is a {type(found).__name__}, not a function")
     return found

@@ -235,7 +235,7 @@ def test_a_worker_that_dies_again_and_again_before_a_call_takes_it_along_in_the_
     shop.gone(4, current=0)
     (done,) = shop.records(wire.Done)
     assert done.status == "crashed"
-    assert done.note == "4 workers died before they came to it; the last: killed by SIGSEGV"
+    assert done.note == "4 workers died before coming to it; the last: killed by SIGSEGV"
 
 
 def test_a_worker_that_speaks_out_of_turn_is_killed_and_what_it_had_is_judged_by_its_page():

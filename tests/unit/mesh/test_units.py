@@ -5,7 +5,7 @@ import math
 import pytest
 
 from gossamer_mesh.errors import ConfigError
-from gossamer_mesh.units import parse_bytes, parse_seconds, show_bytes, show_seconds
+from gossamer_mesh.units import counted, parse_bytes, parse_seconds, show_bytes, show_seconds
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,7 @@ def test_a_size_is_shown_in_three_digits(size, text):
 )
 def test_a_duration_is_shown_in_three_digits(seconds, text):
     assert show_seconds(seconds) == text
+
+
+def test_one_is_not_told_as_many():
+    assert [counted(count, "agent") for count in (0, 1, 2)] == ["0 agents", "1 agent", "2 agents"]

@@ -8,6 +8,7 @@ import pytest
 from gossamer import contexts
 from gossamer.cli import main
 from gossamer_mesh.access import Access
+from gossamer_mesh.places import private_dir, runtime_dir
 
 LAB = Access("nats://lab.example:4222", "ada", "pw-lab")
 Capture = pytest.CaptureFixture[str]
@@ -18,6 +19,16 @@ def test_a_context_is_added_from_an_access_file(tmp_path: Path, capsys: Capture)
     assert main(["context", "add", "lab", str(tmp_path / "lab.json")]) == 0
     assert contexts.load("lab") == LAB
     assert "gossamer context use lab" in capsys.readouterr().out
+
+
+def test_a_mesh_that_ends_with_its_process_is_said_to_do_so(tmp_path: Path, capsys: Capture):
+    passing = private_dir(private_dir(runtime_dir() / "mesh-x1") / "server") / "access.json"
+    LAB.save(passing)
+    assert main(["context", "add", "lab", str(passing)]) == 0
+    assert "ends with the process that started it" in capsys.readouterr().err
+    LAB.save(tmp_path / "mesh-lab.json")
+    assert main(["context", "add", "lab", str(tmp_path / "mesh-lab.json")]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_the_list_marks_the_current_one(capsys: Capture):

@@ -59,7 +59,7 @@ def test_a_function_need_not_be_named():
         (["explain", "--size", "4G"], "'4G' is not a size"),
         (["explain", "statistics:meen"], "no 'meen' in statistics"),
         (["run", "statistics:mean", "--place", "nearst"], "did you mean 'nearest'"),
-        (["run", "statistics:mean", "--wait", "soon"], "wait='soon'"),
+        (["run", "statistics:mean", "--wait", "soon"], "--wait soon: "),
         (["agents", "--where", "site ="], "column 6"),
         (["explain"], "no mesh: start one here with gossamer up"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gossamer.cli import main
+from gossamer_placement import fields
 
 COMMANDS = (
     "up",
@@ -59,7 +60,10 @@ def test_every_command_has_json_and_debug(command: tuple[str, ...], capsys: Capt
         (["up", "--label", "a"], ["'a' is not key=value"]),
         (["up", "--label", "a=1", "--label", "a=2"], ["'a' is given twice"]),
         (["agent", "start", "--config", "/nowhere.toml"], ["/nowhere.toml"]),
-        (["run"], ["MODULE:FUNCTION"]),
+        (["run"], ["FUNCTION"]),
+        (["run", "a b"], ["'a b' is neither MODULE:FUNCTION", "describe@2"]),
+        (["agnets"], ["'agnets'", "did you mean 'agents'"]),
+        (["context", "ad"], ["'ad'", "did you mean 'add'"]),
         (["context", "use"], ["NAME or --none"]),
     ],
 )
@@ -95,9 +99,12 @@ def test_json_may_stand_before_or_after_the_command(arguments: list[str], capsys
     assert json.loads(capsys.readouterr().out)["protocol"] == "gsm.v1"
 
 
-def test_version_says_which(capsys: Capture):
-    assert main(["version"]) == 0
+@pytest.mark.parametrize("asked", ["version", "--version"])
+def test_version_says_which(asked: str, capsys: Capture):
+    assert main([asked]) == 0
     assert capsys.readouterr().out.startswith("gossamer 0.")
+    assert main([asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["protocol"] == "gsm.v1"
 
 
 def test_a_file_that_cannot_be_used_is_said_in_one_line(home: Path, capsys: Capture):
@@ -139,6 +146,29 @@ def test_without_a_mesh_the_error_says_how_to_get_one(command: list[str], capsys
     said = capsys.readouterr().err
     assert "no mesh" in said
     assert "gossamer up" in said
+
+
+def test_fields_of_where_are_listed_without_a_mesh(capsys: Capture):
+    assert main(["agents", "--fields"]) == 0
+    said = capsys.readouterr().out
+    assert [each.name for each in fields.known() if f"\n {each.name} " not in said] == []
+    assert main(["agents", "--fields", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {"field": "slots", "is": "a number", "meaning": fields.find("slots").meaning} in listed
+
+
+@pytest.mark.parametrize("command", ["agents", "run", "explain"])
+def test_the_help_of_where_says_where_its_fields_are_listed(command: str, capsys: Capture):
+    assert main([command, "--help"]) == 0
+    assert "gossamer agents --fields" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_registered_function_is_not_looked_for_on_a_mesh_that_is_started_for_it(capsys: Capture):
+    for command in ("run", "explain"):
+        assert main([command, "describe@2"]) == 1
+        said = capsys.readouterr().err
+        assert "no mesh where 'describe@2' could be registered" in said
+        assert "MODULE:FUNCTION" in said
 
 
 def test_an_agent_is_told_its_mesh_once(tmp_path: Path, capsys: Capture):

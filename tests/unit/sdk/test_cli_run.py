@@ -53,6 +53,7 @@ def test_a_module_is_found_in_the_current_directory(here: Path):
         ("os.nothing:f", "no module 'os.nothing'"),
         ("json:nothing", "no 'nothing' in json"),
         ("json:dumps.nothing", "no 'nothing' in json"),
+        ("json:dump2", "; did you mean 'dump' or 'dumps'?"),
         ("os:sep", "os:sep is a str, not a function"),
     ],
 )

@@ -75,7 +75,7 @@ def test_what_is_named_and_not_there_is_an_error_and_not_another_mesh(target: st
 def test_the_error_lists_what_there_is():
     contexts.save("lab", LAB)
     contexts.save("hpc", HPC)
-    with pytest.raises(ConfigError, match=r"'lap' is neither .* a context \(known: hpc, lab\)"):
+    with pytest.raises(ConfigError, match=r"'lap' is neither .* a context \(known: hpc, lab; did"):
         contexts.resolve("lap")
 
 
@@ -100,6 +100,13 @@ def test_a_wrong_address_in_the_environment_says_where_it_came_from():
 def test_a_name_that_could_be_a_path_is_refused(name: str):
     with pytest.raises(ConfigError):
         contexts.save(name, LAB)
+
+
+def test_a_misspelt_context_is_told_the_one_most_like_it():
+    contexts.save("hpc-lab", LAB)
+    for ask in (contexts.named, contexts.load):
+        with pytest.raises(ConfigError, match=r"known: hpc-lab; did you mean 'hpc-lab'\?"):
+            ask("hpclab")
 
 
 def test_a_removed_context_is_no_longer_current():

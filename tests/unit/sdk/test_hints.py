@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -68,6 +69,11 @@ def test_bounds_that_cannot_be_meant_are_named(given: dict[str, Any], says: str)
         fastest(**given)
 
 
+@pytest.mark.parametrize("make", [nearest, fastest, cheapest, greenest, spread])
+def test_a_hint_that_was_not_called_means_itself(make: Callable[[], Hint]):
+    assert hint_of(make) == make()
+
+
 @pytest.mark.parametrize(
     ("value", "says"),
     [
@@ -78,7 +84,6 @@ def test_bounds_that_cannot_be_meant_are_named(given: dict[str, Any], says: str)
         ("Fast", "did you mean 'fastest'"),
         (" cheapest ", "did you mean 'cheapest'"),
         ("green", "did you mean 'greenest'"),
-        (nearest, "did you mean 'nearest'"),
         ("", r"place='' is no hint: give one of"),
         ("xyz", r"place='xyz' is no hint: give one of"),
         (7, "place=7 is no hint: give one of"),
