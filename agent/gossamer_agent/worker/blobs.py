@@ -6,10 +6,13 @@ what is written to them is this process's own. Standard library only, Python >= 
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
 from typing import Any, Sequence, Union
+
+from gossamer_agent.worker import spares
 
 LARGE_BYTES = 256 * 1024
 """A result that takes more is written to a file."""
@@ -36,6 +39,8 @@ def read(path: str) -> tuple[bytes, list[Any]]:
     """Return the pickle in the file and its buffers: bytes, bytearrays, or writable views."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        if not os.path.samestat(os.stat(path), os.fstat(fd)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         _, data_size, count = _HEAD.unpack(os.pread(fd, _HEAD.size, 0))
         table = os.pread(fd, _PART.size * count, _HEAD.size)
         at = _HEAD.size + len(table)
@@ -72,7 +77,7 @@ def write(directories: Sequence[str], name: str, data: bytes, buffers: Sequence[
             share = 1 if index else MOST_OF_MEMORY
             if size * share > found.f_bavail * found.f_frsize and index + 1 < len(directories):
                 continue
-            _write(os.path.join(directory, name), data, buffers)
+            _write(directory, name, size, data, buffers)
         except OSError as error:
             failed = error
         else:
@@ -88,8 +93,11 @@ def size_of(data: bytes, buffers: Sequence[Buffer]) -> int:
     return at
 
 
-def _write(path: str, data: bytes, buffers: Sequence[Buffer]) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _write(directory: str, name: str, size: int, data: bytes, buffers: Sequence[Buffer]) -> None:
+    path = os.path.join(directory, name)
+    fd = spares.take(size, directory, path)
+    if fd < 0:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         head = _HEAD.pack(MAGIC, len(data), len(buffers))
         head += b"".join(_PART.pack(_size(one), _kind(one)) for one in buffers)

@@ -19,6 +19,7 @@ from typing import Final
 
 from blake3 import blake3
 
+from gossamer_mesh.blob import spares
 from gossamer_mesh.wire import Blob
 
 PREFIX: Final = "gossamer-blobs-"
@@ -26,14 +27,18 @@ INCOMING: Final = "incoming"
 """Where the agent's workers put their results; they are blobs once they have a digest."""
 
 _OWNER: Final = "owner"
+_REMOVALS: Final = 3
 _SECRET_BYTES: Final = 32
 _NAME: Final = re.compile(r"[0-9]{1,12}-[0-9]{1,12}", re.ASCII)
 
 
 class Place:
-    """One directory below `parent`, made with what others have left behind there swept away."""
+    """One directory below `parent`, made with what others have left behind there swept away.
 
-    def __init__(self, parent: Path) -> None:
+    `in_memory`: its files are pages, and there may be some to be written over (`spare`).
+    """
+
+    def __init__(self, parent: Path, *, in_memory: bool = False) -> None:
         self.parent = parent
         _sweep(parent)
         self.directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
@@ -41,6 +46,7 @@ class Place:
         self._secret = secrets.token_bytes(_SECRET_BYTES)
         self._lock = _own(self.directory, self._secret)
         self.incoming.mkdir(mode=0o700)
+        self.spare = spares.make(self.directory) if in_memory else None
 
     def path(self, digest: bytes) -> Path:
         return self.directory / digest.hex()
@@ -58,7 +64,11 @@ class Place:
         return _proof(self._secret, digest, holder)
 
     def remove(self) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
+        # Others may put spares here while it goes.
+        for _ in range(_REMOVALS):
+            shutil.rmtree(self.directory, ignore_errors=True)
+            if not self.directory.exists():
+                break
         with contextlib.suppress(OSError):
             os.close(self._lock)
 

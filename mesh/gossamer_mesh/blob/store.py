@@ -8,11 +8,13 @@ in a thread of the store's own, and so is whatever else `chore` is given.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import queue
 import stat
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,9 +22,10 @@ from typing import Final
 
 from blake3 import blake3
 
-from gossamer_mesh.blob import layout
+from gossamer_mesh.blob import layout, spares
 from gossamer_mesh.blob.layout import Buffer
 from gossamer_mesh.blob.place import Place, shared
+from gossamer_mesh.blob.spares import Spares
 from gossamer_mesh.errors import MeshError, PayloadError, PayloadTooLargeError
 from gossamer_mesh.units import show_bytes
 from gossamer_mesh.wire import Blob
@@ -37,18 +40,26 @@ SPARE_BYTES: Final = 16 * 1024 * 1024
 PIECE_BYTES: Final = 1024 * 1024
 """Hashed while it is still in the processor's cache."""
 
+HOME_S: Final = 2.0
+"""What was had by a link for no longer goes back to where it came from, to be written over."""
+
 _log = logging.getLogger("gossamer.blob")
 
 
 class _Entry:
-    """A blob that is here. `users` are the parties that it was had for."""
+    """A blob that is here. `users` are the parties that it was had for.
 
-    __slots__ = ("holds", "path", "place", "size", "users")
+    Of one that is a link to another's file `home` is where that other's spares are.
+    """
 
-    def __init__(self, place: Place, path: Path, size: int) -> None:
+    __slots__ = ("holds", "home", "path", "place", "since", "size", "users")
+
+    def __init__(self, place: Place, path: Path, size: int, home: Path | None) -> None:
         self.place = place
         self.path = path
         self.size = size
+        self.home = home
+        self.since = time.monotonic()
         self.holds = 0
         self.users: set[str] = set()
 
@@ -92,7 +103,11 @@ class Held:
             os.close(fd)
 
     def _open(self) -> int:
-        return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        if not spares.named(self.path, os.fstat(fd)):
+            os.close(fd)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
+        return fd
 
     def __del__(self) -> None:
         self.release()
@@ -121,6 +136,7 @@ class Store:
         self._owner = os.getpid()
         self._held: weakref.WeakSet[Held] = weakref.WeakSet()
         self._lock = threading.RLock()
+        self._spares = Spares()
         self._chores: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._working = False
         self._closed = False
@@ -143,7 +159,7 @@ class Store:
         path = place.fresh()
         hasher = blake3()
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd = self._writable(place, path, size)
             try:
                 for piece in layout.pieces(data, buffers):
                     _write(fd, memoryview(piece).cast("B"), hasher.update)
@@ -195,24 +211,30 @@ class Store:
             path = place.fresh()
             try:
                 os.link(source, path)
-                fits = path.stat().st_size == blob.size
+                found = path.stat()
             except OSError:
                 continue
-            if fits:
-                return self.commit(place, path, blob.digest, blob.size)
+            # Its holder gives a file up by its name first, and only then looks for other names.
+            if found.st_size == blob.size and spares.named(source, found):
+                home = source.parent / spares.DIRECTORY
+                return self.commit(place, path, blob.digest, blob.size, home)
             path.unlink(missing_ok=True)
         self.unroom(blob.size)
         return None
 
-    def commit(self, place: Place, path: Path, digest: bytes, size: int) -> Held:
+    def commit(
+        self, place: Place, path: Path, digest: bytes, size: int, home: Path | None = None
+    ) -> Held:
         """Give a complete file, for which there is room, its name; hold it."""
+        if place.spare is not None and self._spares.wake():
+            self.chore(_nothing)
         with self._lock:
             self._coming -= size
             entry = self._entries.get(digest)
             if entry is None:
                 final = place.path(digest)
                 path.rename(final)
-                entry = self._entries[digest] = _Entry(place, final, size)
+                entry = self._entries[digest] = _Entry(place, final, size, home)
                 self._bytes += size
                 self._sizes[size] = self._sizes.get(size, 0) + 1
             else:
@@ -274,7 +296,8 @@ class Store:
                 return
             entry.holds -= 1
             if not entry.holds:
-                if self._keeps and entry.users:
+                # What was had by a link is had by a link again, as long as its holder has it.
+                if self._keeps and entry.users and entry.home is None:
                     self._shrink()
                 else:
                     self._drop(digest)
@@ -283,6 +306,16 @@ class Store:
     def total_bytes(self) -> int:
         """How much lies here."""
         return self._bytes
+
+    @property
+    def spare_bytes(self) -> int:
+        """How much lies here to be written over."""
+        return self._spares.total_bytes
+
+    @property
+    def reused(self) -> int:
+        """How many spares were written over here."""
+        return self._spares.reused
 
     # -- room --------------------------------------------------------------------------------
 
@@ -329,6 +362,7 @@ class Store:
         for path in gone:
             with contextlib.suppress(OSError):
                 path.unlink()
+        self._spares.clear()
 
     def unroom(self, size: int) -> None:
         with self._lock:
@@ -348,7 +382,10 @@ class Store:
             for parent in self._parents:
                 if parent not in self._places and not self._closed:
                     try:
-                        self._places[parent] = Place(parent)
+                        made = Place(parent, in_memory=parent == SHARED_MEMORY)
+                        self._places[parent] = made
+                        if made.spare is not None:
+                            self._spares.watch(made.spare)
                     except OSError as error:
                         _log.info("no blobs in %s: %s", parent, error)
             return list(self._places.values())
@@ -363,7 +400,10 @@ class Store:
             if not self._working:
                 self._working = True
                 threading.Thread(
-                    target=_work, args=(self._chores,), name="gossamer-blobs", daemon=True
+                    target=_work,
+                    args=(self._chores, self._spares),
+                    name="gossamer-blobs",
+                    daemon=True,
                 ).start()
         self._chores.put(work)
 
@@ -411,9 +451,34 @@ class Store:
         going = entry.place.fresh()
         with contextlib.suppress(OSError):
             entry.path.rename(going)
-        if later:
+        if later and not self._spared(entry, going):
             self.discard(going)
         return going
+
+    def _spared(self, entry: _Entry, going: Path) -> bool:
+        """Have a file written over by who needs one, if it has no other name."""
+        if entry.place.spare is None:
+            return False
+        try:
+            if going.stat().st_nlink > 1:
+                # Whose the other name is may do so, once this one is gone: that frees no page.
+                going.unlink()
+                return True
+        except OSError:
+            return False
+        if entry.home is None:
+            return spares.put(going, entry.size, entry.place.spare)
+        # Where somebody looks after it: only soon after it came from there.
+        soon = time.monotonic() - entry.since < HOME_S
+        return soon and spares.put(going, entry.size, entry.home)
+
+    def _writable(self, place: Place, path: Path, size: int) -> int:
+        if place.spare is not None:
+            fd = spares.take(size, place.spare, path)
+            if fd >= 0:
+                self._spares.reused += 1
+                return fd
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def hash_file(fd: int, start: int, end: int, update: Callable[[Buffer], object]) -> None:
@@ -437,8 +502,22 @@ def _write(fd: int, data: memoryview, update: Callable[[Buffer], object]) -> Non
         update(piece)
 
 
-def _work(chores: queue.SimpleQueue[Callable[[], object] | None]) -> None:
-    while (chore := chores.get()) is not None:
+def _nothing() -> None:
+    """Let the thread see how long it may sleep."""
+
+
+def _work(chores: queue.SimpleQueue[Callable[[], object] | None], spare: Spares) -> None:
+    while True:
+        wait_s = spare.wait_s()
+        if wait_s is not None and wait_s <= 0:
+            spare.look()
+            continue
+        try:
+            chore = chores.get(timeout=wait_s)
+        except queue.Empty:
+            continue
+        if chore is None:
+            return
         try:
             chore()
         except MeshError as error:

@@ -71,7 +71,7 @@ def hold(tmp_path: Path) -> Iterator[Hold]:
     made.theirs.close()
 
 
-def test_a_payload_is_staged_kept_in_the_cache_and_forgotten_with_its_caller(hold: Hold) -> None:
+def test_a_payload_is_staged_by_a_link_and_goes_with_its_last_call(hold: Hold) -> None:
     blob = hold.offer()
     hold.cargo.fetch(ev.Fetch("ann", blob), hold.events.append)
     assert not hold.events, "never at once"
@@ -81,6 +81,22 @@ def test_a_payload_is_staged_kept_in_the_cache_and_forgotten_with_its_caller(hol
     assert Path(event.path).read_bytes().endswith(b"x" * MiB)
     hold.cargo.forget(lambda _: True)
     hold.cargo.release([("ann", blob.digest)])
+    assert hold.files == 0, "another link costs nothing, and its pages are of use"
+
+
+def test_a_payload_that_was_sent_is_kept_in_the_cache_and_forgotten_with_its_caller(
+    hold: Hold,
+) -> None:
+    sent = hold.store.add(b"pickle", [b"x" * MiB])
+    blob = Blob(sent.digest, sent.size, "ann")
+    hold.store.used_by(sent.digest, "ann")
+    sent.release()
+    hold.cargo.fetch(ev.Fetch("ann", blob), hold.events.append)
+    hold.network.run_for(0.1)
+    (event,) = hold.events
+    assert isinstance(event, ev.Staged)
+    hold.cargo.release([("ann", blob.digest)])
+    hold.cargo.forget(lambda _: True)
     assert hold.files == 1
     hold.cargo.forget(lambda _: False)
     assert hold.files == 0
