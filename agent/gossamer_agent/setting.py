@@ -16,6 +16,7 @@ import msgspec
 from gossamer_agent.tables import Table, constant
 from gossamer_mesh import subjects, units
 from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.text import stray
 
 Reader: TypeAlias = Callable[[object], Any]
 
@@ -204,9 +205,9 @@ def labels(value: object) -> dict[str, str]:
         raise UnfitError('allowed: a section [labels] of texts, such as room = "lab-2"')
     found: dict[str, str] = {}
     for name, text in _named(cast("Mapping[object, object]", value), "a label"):
-        if not isinstance(text, str) or len(text) > _MOST_LABEL_CHARACTERS:
+        if not isinstance(text, str) or len(text) > _MOST_LABEL_CHARACTERS or stray(text) >= 0:
             raise UnfitError(
-                f"allowed: text in quotes, at most {_MOST_LABEL_CHARACTERS} characters",
+                f"allowed: text in quotes, in UTF-8, at most {_MOST_LABEL_CHARACTERS} characters",
                 inner=name,
                 value=text,
             )

@@ -32,16 +32,21 @@ def _installed() -> tuple[str, ...]:
 
 def is_own_code(module: types.ModuleType) -> bool:
     """Tell whether `module` is the user's own: a file, and installed nowhere. Not `__main__`."""
-    name = module.__name__
-    top = name.partition(".")[0]
     file = getattr(module, "__file__", None)
-    if name in MAIN or top in _OURS or top in sys.stdlib_module_names or not file:
-        return False
-    if top in included:
+    return bool(file) and is_own_file(module.__name__, str(file))
+
+
+def is_own_file(name: str, file: str, *, package: bool = False) -> bool:
+    """Tell the same of a module by its name and file, which need not have been imported.
+
+    `package`: `file` may be the directory of one that has no file.
+    """
+    top = name.partition(".")[0]
+    if name in MAIN or top in _OURS or top in sys.stdlib_module_names or top in included:
         return False
     if any(f"{os.sep}{name}{os.sep}" in file for name in ("site-packages", "dist-packages")):
         return False
-    return file.endswith(".py") and not file.startswith(_installed())
+    return (package or file.endswith(".py")) and not file.startswith(_installed())
 
 
 def is_own_name(name: str | None) -> bool:

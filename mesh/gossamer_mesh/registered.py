@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -52,6 +52,17 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
+
+    def __repr__(self) -> str:
+        about = f": {self.description!r}" if self.description else ""
+        needs = f"Python {self.python}" if self.python else "any Python"
+        made = f"{self.function}, {needs}, by {self.owner}, {self.created}"
+        return f"<Registered {self} ({made}){about}>"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        # msgspec's own would show what is packed.
+        shown = ("name", "version", "function", "description", "owner", "created")
+        return [(name, getattr(self, name)) for name in shown]
 
     @property
     def key(self) -> str:

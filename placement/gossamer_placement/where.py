@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgspec
 
 from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.text import stray
 from gossamer_mesh.units import parse_bytes
 from gossamer_placement import fields
 from gossamer_placement.fields import Field, Kind, Test
@@ -54,6 +55,9 @@ def parse(text: str) -> Where:
     size = len(text.encode(errors="surrogatepass"))
     if size > MOST_BYTES:
         _fail(text, 1, f"{size} bytes are too long, at most {MOST_BYTES} are read")
+    at = stray(text)
+    if at >= 0:
+        _fail(text, at + 1, f"{text[at]!r} is half of a surrogate pair, and no character")
     clauses = _Parser(text).whole()
     return Where(text, tuple({clause.text: clause for clause in clauses}.values()))
 

@@ -11,6 +11,7 @@ Names are imported when they are first used: importing the package itself is che
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -130,7 +131,12 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # With these Python says what may have been meant.
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}",
+            name=name,
+            obj=sys.modules[__name__],
+        )
     value = getattr(importlib.import_module(_HOMES.get(name, "gossamer_mesh.errors")), name)
     globals()[name] = value
     return value

@@ -51,6 +51,20 @@ class AsyncMesh:
         self._mesh = mesh
         self._submitter = submitter or mesh
 
+    @property
+    def name(self) -> str:
+        """As `Mesh.name`."""
+        return self._mesh.name
+
+    @property
+    def url(self) -> str:
+        """As `Mesh.url`."""
+        return self._mesh.url
+
+    @property
+    def closed(self) -> bool:
+        return self._mesh.closed
+
     @overload
     def submit(self, fn: str | Registered, /, *args: Any, **kwargs: Any) -> Task[Any]: ...
 

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
+from gossamer.functions import check_keywords
 from gossamer.mapping import map_calls
 from gossamer.task import Task
 
@@ -54,8 +55,10 @@ class MeshExecutor(concurrent.futures.Executor):
         """Run `fn(*args, **kwargs)` on an agent. `RuntimeError` after `shutdown`.
 
         As with the standard library's, every keyword is the function's: options are given with
-        `mesh.options(…).executor()`.
+        `mesh.executor(…)`.
         """
+        if kwargs and callable(fn):
+            check_keywords(fn, kwargs, options=False)
         with self._lock:
             self._refuse_if_shut()
             task = self._submitter.submit_call(fn, args, kwargs)

@@ -92,10 +92,13 @@ def own_names(fn: Callable[..., object]) -> frozenset[str]:
     return names
 
 
-def check_keywords(fn: Callable[..., object], names: Iterable[str]) -> None:
+def check_keywords(
+    fn: Callable[..., object], names: Iterable[str], *, options: bool = True
+) -> None:
     """Raise `TypeError` for a keyword that is neither an option nor a parameter of `fn`.
 
-    What takes any keyword, or does not tell what it takes, is believed.
+    What takes any keyword, or does not tell what it takes, is believed. `options`: whether those
+    may stand among the keywords.
     """
     try:
         takes = _takes.get(fn)
@@ -103,10 +106,19 @@ def check_keywords(fn: Callable[..., object], names: Iterable[str]) -> None:
             takes = _takes[fn] = _keywords(fn)
     except TypeError:  # neither hashable nor weakly referenced
         takes = _keywords(fn)
-    if _ANY in takes or takes.issuperset(names):
+    if _ANY in takes:
+        return
+    if not options:
+        takes = (takes - NAMES) | own_names(fn)
+    if takes.issuperset(names):
         return
     for name in names:
         if name not in takes:
+            if name in NAMES:
+                raise TypeError(
+                    f"{name!r} is no parameter of {name_of(fn)}, and options are not given here: "
+                    f"write mesh.executor({name}=…)"
+                )
             hint = did_you_mean(name, takes)
             raise TypeError(f"{name!r} is no parameter of {name_of(fn)} and no option{hint}")
 

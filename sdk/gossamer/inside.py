@@ -35,7 +35,8 @@ def progress(fraction: float, note: str = "") -> None:
     """Tell the caller how far this task is: `fraction` from 0 to 1, and in a few words where.
 
     The caller sees the last of it as `task.progress`. It costs microseconds, so that it can stand
-    in an inner loop. Outside of a task it does nothing.
+    in an inner loop. What is no such fraction, 30 for 30 %, is said on the task's stderr, once, and
+    taken for the nearest that is. Outside of a task it does nothing.
     """
     worker = _worker()
     if worker is not None:

@@ -7,7 +7,7 @@ import functools
 import os
 import time
 import weakref
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from gossamer import contexts
 from gossamer.client import Client, new_name
@@ -17,12 +17,14 @@ from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.units import parse_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from gossamer.embedded import Embedded
     from gossamer.ref import Ref
     from gossamer.show import AgentTable, FunctionTable
+    from gossamer.task import Task
+    from gossamer.transcript import LogLine
     from gossamer_mesh.access import Access
     from gossamer_mesh.link import Link
     from gossamer_mesh.registered import Registered
@@ -154,6 +156,14 @@ class Mesh(Submitter):
         `UnknownFunctionError` if there is none, `ConfigError` for a name without a version.
         """
         self._client.names.unregister(function)
+
+    def wait(self, task: Task[T]) -> T:
+        """Return the task's value, or raise: the same as `task.result()`."""
+        return task.result()
+
+    def logs(self, task: Task[Any]) -> Iterator[LogLine]:
+        """Iterate over the lines that a task prints, until it ends: `task.logs(follow=True)`."""
+        return task.logs(follow=True)
 
     def trust(self, *packages: str) -> None:
         """Let results hold any type of these packages, which lets an agent run their code here.

@@ -14,6 +14,7 @@ from gossamer_mesh import wire
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.nearest import nearest
 from gossamer_mesh.subjects import check_name
+from gossamer_mesh.text import check_text
 from gossamer_mesh.units import parse_bytes, parse_seconds
 from gossamer_placement.model import Hint
 
@@ -142,7 +143,7 @@ def _text(what: str, value: object) -> str:
     if not isinstance(value, str):
         # It may have been meant for the function, and be of any size.
         raise ConfigError(f"{what}={reprlib.repr(value)}: give a name as text")
-    return value.strip()
+    return check_text(value.strip(), f"{what}=")
 
 
 def _flag(what: str, value: object) -> bool:
@@ -182,6 +183,7 @@ def _on(value: object) -> tuple[str, tuple[tuple[str, str], ...]]:
         return check_name(value, "the agent's name") if value else "", ()
     if not label.strip():
         raise ConfigError(f"on={value!r}: before '=' stands the name of a label", value=value)
+    check_text(value, "on=")
     return "", ((label.strip(), is_value.strip()),)
 
 
@@ -199,7 +201,7 @@ def _labels(what: str, value: object) -> tuple[tuple[str, str], ...]:
             raise ConfigError(
                 f"{what}={{{key!r}: {label!r}}}: give names and values as text", value=given
             )
-        labels.append((key, label))
+        labels.append((check_text(key, f"{what}="), check_text(label, f"{what}[{key!r}]=")))
     return tuple(sorted(labels))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gossamer.advice import more_memory
 from gossamer.suggestion import meant
 from gossamer_mesh.errors import (
     AgentRefusedError,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from gossamer_mesh import wire
     from gossamer_placement.fleet import Fleet
     from gossamer_placement.model import Demand, Term
+
+OUT_OF_MEMORY: Final = "out of memory?"
+"""So agents say of a process that was killed, perhaps by the kernel for its memory."""
 
 LAST_WORDS: Final = 200
 """So many characters of what a task printed last go into the error of its death."""
@@ -191,9 +195,12 @@ def ended_badly(work: Work, done: wire.Done) -> MeshError:
     if done.status == "expired":
         return expired(work)
     tries = f" (attempt {work.attempt})" if work.attempt > 1 else ""
+    more = ""
+    if OUT_OF_MEMORY in done.note:
+        more = f"; if so, {more_memory(work.job.demand.memory_bytes)}"
     return WorkerCrashedError(
         f"{name} lost its worker on {work.agent}{tries}: {done.note}{_last_words(done)}"
-        f"{_before(work)}",
+        f"{more}{_before(work)}",
         agent=work.agent,
         cause=done.note,
     )

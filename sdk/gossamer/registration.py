@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import getpass
+import os
+import reprlib
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -18,6 +20,7 @@ from gossamer_mesh.code.function import describe
 from gossamer_mesh.errors import ConfigError, PayloadTooLargeError, ProtocolError
 from gossamer_mesh.kept import pack
 from gossamer_mesh.registered import MOST_CODE_BYTES, MOST_ENTRY_BYTES, Registered
+from gossamer_mesh.text import check_text
 from gossamer_mesh.units import show_bytes
 
 _options_decoder: Final = msgspec.msgpack.Decoder(Options)
@@ -47,7 +50,7 @@ def entry_of(
         digest=code.digest,
         content=registered.kept_digest(kept),
         function=code.name,
-        description=_first_line(fn) if description is None else description,
+        description=_description(fn, description),
         owner=_owner(),
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         options=msgspec.msgpack.encode(options_of(fn)),
@@ -85,6 +88,14 @@ def is_same(one: Registered, other: Registered) -> bool:
     return one.digest == other.digest and options_in(one) == options_in(other)
 
 
+def _description(fn: Callable[..., object], given: object) -> str:
+    if given is None:
+        return check_text(_first_line(fn), "the first line of its docstring, ")
+    if not isinstance(given, str):
+        raise ConfigError(f"description={reprlib.repr(given)}: give it as text", value=given)
+    return check_text(given, "description=")
+
+
 def _first_line(fn: Callable[..., object]) -> str:
     text = getattr(fn, "__doc__", None)
     lines = text.strip().splitlines() if isinstance(text, str) else []
@@ -95,4 +106,5 @@ def _owner() -> str:
     user = "?"
     with contextlib.suppress(OSError, KeyError):  # containers have users without a name
         user = getpass.getuser()
-    return f"{user}@{socket.gethostname()}"
+    # Names of the system need not be text.
+    return os.fsencode(f"{user}@{socket.gethostname()}").decode(errors="replace")

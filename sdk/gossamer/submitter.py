@@ -37,6 +37,7 @@ from gossamer.work import CALL_BYTES, Job
 from gossamer_mesh import wire
 from gossamer_mesh.code.function import BROUGHT, PYTHON, name_of
 from gossamer_mesh.errors import PayloadTooLargeError
+from gossamer_mesh.nearest import did_you_mean
 from gossamer_mesh.payload import CodePayload, Payload, dump_arguments, dump_chunk
 from gossamer_mesh.registered import Registered
 from gossamer_mesh.units import show_bytes
@@ -55,6 +56,9 @@ Runnable: TypeAlias = Callable[..., Any] | str | Registered
 """A function, or the name of a registered one."""
 
 NAMED: Final = (str, Registered)
+
+OF_MAP: Final = frozenset({"chunksize", "ordered", "progress", "return_exceptions"})
+"""What `map` takes besides options."""
 
 ENVELOPE_BYTES: Final = 4096
 
@@ -241,11 +245,38 @@ class Submitter:
             what=str(fn) if isinstance(fn, NAMED) else getattr(fn, "__name__", "map"),
         )
 
-    def executor(self) -> MeshExecutor:
-        """Return a `concurrent.futures.Executor` that runs on the mesh."""
+    @overload
+    def run(self, fn: str | Registered, /, *args: Any, **kwargs: Any) -> Any: ...
+
+    @overload
+    def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    @overload
+    def run(self, fn: Callable[[Unpack[A]], T], /, *args: *A, **given: Unpack[Given]) -> T: ...
+
+    def run(  # type: ignore[misc] # as for `submit`
+        self, fn: Runnable, /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Run `fn(*args, **kwargs)` on an agent and return its value, or raise what it raised.
+
+        Interrupted (Ctrl-C), it cancels the task, which is killed where it runs. Options and
+        errors as for `submit`.
+        """
+        task = self.submit(fn, *args, **kwargs)
+        try:
+            return task.result()
+        finally:
+            # One that has ended is not cancelled.
+            task.cancel()
+
+    def executor(self, **given: Unpack[Given]) -> MeshExecutor:
+        """Return a `concurrent.futures.Executor` that runs on the mesh, under these options.
+
+        How much runs at once is the agents' affair: there is no `max_workers`.
+        """
         from gossamer.executor import MeshExecutor  # noqa: PLC0415  imported when it is used
 
-        return MeshExecutor(self)
+        return MeshExecutor(self.options(**given) if given else self)
 
     @property
     def forked(self) -> bool:
@@ -315,6 +346,8 @@ class Submitter:
         """Return who submits under the options that were given to a map of `fn`."""
         if not given:
             return self
+        for name in given.keys() - NAMES:
+            raise TypeError(f"{name!r} is no option of map{did_you_mean(name, NAMES | OF_MAP)}")
         taken = sorted(self._own_names(fn) & given.keys())
         if taken:
             name = str(fn) if isinstance(fn, NAMED) else name_of(fn)

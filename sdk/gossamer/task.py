@@ -415,7 +415,7 @@ class Task(Future[T], Owner):
 
     def load_error(self, data: bytes) -> BaseException:
         """For `map`: return the exception of one element."""
-        return load_error(data, self._client.trust, agent=self._work.agent)
+        return self._raised(data)
 
     def _give_up(self) -> None:
         if super().cancel():
@@ -458,7 +458,15 @@ class Task(Future[T], Owner):
         if done.note:
             # Instead of what was too large to come back.
             return None, PayloadTooLargeError(f"{work.job.name}: {done.note}")
-        return None, load_error(done.payload, trust, agent=work.agent)
+        return None, self._raised(done.payload)
+
+    def _raised(self, data: bytes) -> BaseException:
+        from gossamer.advice import advise  # noqa: PLC0415  only what failed needs it
+
+        work = self._work
+        error = load_error(data, self._client.trust, agent=work.agent)
+        advise(error, work.job, work.agent)
+        return error
 
 
 def _unlock() -> None:

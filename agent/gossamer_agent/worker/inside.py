@@ -16,6 +16,10 @@ from gossamer_agent.worker import tape
 from gossamer_agent.worker.frames import CallFrame
 from gossamer_agent.worker.page import Page
 
+TOLERANCE = 1e-6
+WHOLE = 100.0
+"""So much is 1 to who counts in percent."""
+
 
 class CurrentTask(NamedTuple):
     """The task that this call is of. `items`: how many elements it has, 0 when it is no chunk."""
@@ -35,6 +39,8 @@ class Desk:
         self.agent = agent
         self.caller = ""
         self.frame: CallFrame | None = None
+        self.warned = 0
+        """The call that was told last what a fraction is: each is told once."""
 
 
 _desk: Desk | None = None
@@ -52,7 +58,19 @@ def progress(fraction: float, note: str = "") -> None:
     """Tell the caller how far this task is: from 0 to 1. Outside of a task it does nothing."""
     desk = _desk
     if desk is not None and desk.frame is not None:
-        tape.say(desk.page, desk.frame.seq, float(fraction), str(note))
+        number = float(fraction)
+        # A sum of parts may come to a little more than 1; not a number compares false.
+        if not -TOLERANCE <= number <= 1.0 + TOLERANCE and desk.warned != desk.frame.seq:
+            desk.warned = desk.frame.seq
+            sys.stderr.write(
+                f"gossamer.progress({fraction!r}) is not how far the task is: it takes a fraction, "
+                f"from 0 to 1{_percent(number)}\n"
+            )
+        tape.say(desk.page, desk.frame.seq, number, str(note))
+
+
+def _percent(number: float) -> str:
+    return f"; for {number:g} % write {number / WHOLE:g}" if 1.0 < number <= WHOLE else ""
 
 
 def current_task() -> CurrentTask | None:

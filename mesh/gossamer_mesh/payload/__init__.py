@@ -15,10 +15,17 @@ from gossamer_mesh.payload.dump import (
     dump_function,
     dump_object,
 )
-from gossamer_mesh.payload.load import load_chunk, load_error, load_put, load_value
+from gossamer_mesh.payload.load import (
+    REMOTE_TRACEBACK,
+    load_chunk,
+    load_error,
+    load_put,
+    load_value,
+)
 from gossamer_mesh.payload.trust import Trust
 
 __all__ = [
+    "REMOTE_TRACEBACK",
     "CodePayload",
     "Payload",
     "Trust",

@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, cast
 
+_PROTOCOL: Final = 5
 _MAX_TRIES: Final = 500
 """Each try pickles a part; after so many, the path ends where it has come to."""
 
@@ -61,8 +62,22 @@ def _parts(value: object, path: str) -> Iterator[tuple[str, object]]:
         case set() | frozenset():
             for item in cast("set[object]", value):
                 yield f"an item of {path}", item
-        case _:
+        case _ if not _refuses(value):
             yield from _attributes(value, path)
+        case _:
+            return
+
+
+def _refuses(value: object) -> bool:
+    """Tell whether it says itself that it is not to be pickled, so that no part of it is at fault.
+
+    All that comes after is not looked into: a lock, a socket, a `Ref`, with all that they hold.
+    """
+    try:
+        value.__reduce_ex__(_PROTOCOL)
+    except Exception:  # noqa: BLE001 - the user's own __reduce__
+        return True
+    return False
 
 
 def _attributes(value: object, path: str) -> Iterator[tuple[str, object]]:

@@ -152,9 +152,11 @@ def dump_function(fn: Callable[..., object], *, what: str) -> bytes:
         return _cloudpickle(fn, None)
     except Exception as error:
         culprit = find_culprit(fn, what, _can_be_pickled)
+        # What refuses in our words says what to do itself.
+        way_out = "Make it inside the function, or pass what it is made from"
+        advice = "" if isinstance(error, MeshError) else f". {way_out}"
         raise PayloadError(
-            f"{what} cannot be sent, because {culprit} ({_short(error)}). "
-            "Make it inside the function, or pass what it is made from",
+            f"{what} cannot be sent, because {culprit} ({_short(error)}){advice}",
             what=what,
             path=culprit.path,
             kind=culprit.kind,

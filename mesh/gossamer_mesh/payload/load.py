@@ -16,6 +16,9 @@ from gossamer_mesh.payload.trust import Trust
 _WORKER: Final = "gossamer_agent.worker.pickling"
 """Where the worker's `named` and `instance` are; both are spelled here, not imported."""
 
+REMOTE_TRACEBACK: Final = "remote traceback"
+"""So begins the note in which an exception has it."""
+
 _PAYLOAD_ERROR: Final = "gossamer_mesh.errors.PayloadError"
 
 
@@ -133,7 +136,7 @@ def load_error(data: bytes, trust: Trust, *, agent: str) -> BaseException:
         record.link(rebuilt, index)
     root, text = rebuilt[0], chain[0].traceback
     if text:
-        BaseException.add_note(root, f"remote traceback, from agent {agent!r}:\n{text}")
+        BaseException.add_note(root, f"{REMOTE_TRACEBACK}, from agent {agent!r}:\n{text}")
     return root
 
 

@@ -21,6 +21,7 @@ from gossamer.options import DEFAULT, override
 from gossamer_mesh import registered
 from gossamer_mesh.errors import ConfigError, MeshError
 from gossamer_mesh.nearest import did_you_mean
+from gossamer_mesh.payload import REMOTE_TRACEBACK
 
 if TYPE_CHECKING:
     from gossamer.task import Task
@@ -92,7 +93,10 @@ def run(
             raise
         except Exception as error:
             where = f" (on agent {task.agent})" if task.agent else ""
-            raise Failure(f"{target} raised {type(error).__name__}: {error}{where}") from error
+            notes: list[str] = getattr(error, "__notes__", [])
+            told = [note for note in notes if not note.startswith(REMOTE_TRACEBACK)]
+            why = f"{target} raised {type(error).__name__}: {error}{where}"
+            raise Failure("; ".join([why, *told])) from error
         data = {
             "result": result,
             "task": task.id,

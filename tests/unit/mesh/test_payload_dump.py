@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import functools
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -212,6 +214,32 @@ def test_a_variable_without_a_value_is_not_the_culprit():
         dump_function(fn, what="fn")
     later = 1
     assert fn()[0] == later
+
+
+class Refusing:
+    """Says itself that it does not travel; what it holds is not why."""
+
+    def __init__(self) -> None:
+        self.held = {"lock": threading.Lock()}
+
+    def __reduce__(self):
+        raise PayloadError("<Refusing> can only be shown: pass its name")
+
+
+def test_what_refuses_itself_is_the_culprit_and_its_own_words_are_the_way_out():
+    refusing = Refusing()
+    for fn, path in (
+        (functools.partial(print, refusing), r"print\.args\[0\]"),
+        (functools.partial(print, end=[refusing]), r"print\.keywords\['end'\]\[0\]"),
+        (lambda: refusing, "the captured variable 'refusing' of what"),
+    ):
+        with pytest.raises(PayloadError) as caught:
+            dump_function(fn, what="print" if path.startswith("print") else "what")
+        assert re.fullmatch(
+            rf"\w+ cannot be sent, because {path} is a \S+Refusing \(<Refusing> can only be "
+            r"shown: pass its name\)",
+            str(caught.value),
+        )
 
 
 def test_a_search_through_very_much_ends():

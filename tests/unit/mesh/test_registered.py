@@ -28,6 +28,21 @@ def test_an_entry_comes_back_as_it_was_and_is_called_by_name_and_version() -> No
     assert hash(pickle.loads(pickle.dumps(ENTRY))) == hash(ENTRY)
 
 
+def test_it_shows_itself_in_words_and_not_as_it_is_packed() -> None:
+    entry = msgspec.structs.replace(
+        ENTRY,
+        function="errands.describe",
+        owner="ada@lab",
+        created="2026-01-02",
+        options=b"\xde\x00\x13\xa4cpus",
+    )
+    assert repr(entry) == (
+        "<Registered describe@2 (errands.describe, any Python, by ada@lab, 2026-01-02): "
+        "'Say what is there.'>"
+    )
+    assert "cpus" not in str([*entry.__rich_repr__()])
+
+
 def test_what_a_newer_version_says_besides_is_passed_over() -> None:
     told = {**msgspec.to_builtins(ENTRY, builtin_types=(bytes,)), "of the future": 1}
     assert registered.decode("describe.2", msgspec.msgpack.encode(told)) == ENTRY

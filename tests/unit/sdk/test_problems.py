@@ -8,6 +8,7 @@ import pytest
 
 from gossamer import problems
 from gossamer.work import new_work
+from gossamer_agent import forker
 from gossamer_mesh import wire
 from gossamer_mesh.capability import Gpu
 from gossamer_mesh.errors import AgentRefusedError, NoAgentError, VersionMismatchError
@@ -130,3 +131,13 @@ def test_a_crash_tells_what_was_said_last(stdout: str, stderr: str, note: str, s
     work = new_work(1, a_job(), b"", (), 0, 0.0)
     done = wire.Done(1, 1, "crashed", stdout=stdout, stderr=stderr, note=note)
     assert str(problems.ended_badly(work, done)).endswith(says)
+
+
+def test_who_was_killed_perhaps_for_its_memory_is_told_the_option():
+    note = f"its process was killed by SIGKILL ({problems.OUT_OF_MEMORY})"
+    done = wire.Done(1, 1, "crashed", stdout="", stderr="", note=note)
+    work = new_work(1, a_job(demand=Demand(memory_bytes=2**30)), b"", (), 0, 0.0)
+    assert str(problems.ended_badly(work, done)).endswith(
+        "; if so, it had memory='1GiB': give it more"
+    )
+    assert forker._cause(9).endswith(f"({problems.OUT_OF_MEMORY})")

@@ -235,8 +235,25 @@ def test_a_map_refuses_an_option_that_might_be_meant_for_the_function(mesh: Subm
 
 
 def test_a_map_knows_no_other_keywords(mesh: Submitter):
-    with pytest.raises(TypeError, match="'chunk_size' is no option"):
+    with pytest.raises(TypeError, match=r"'chunk_size' is no option of map; .* 'chunksize'\?"):
         mesh.map(plain, [1], chunk_size=2)
+
+
+def test_an_executor_takes_options_and_says_what_was_meant(mesh: Submitter):
+    for given, data in (({"data": "camera-7"}, "camera-7"), ({}, "")):
+        pool = mesh.executor(**given)
+        assert pool._submitter._job(plain).demand.data == data
+    with pytest.raises(TypeError, match=r"'gpu' is no option \(did you mean 'gpus'\?\)"):
+        mesh.executor(gpu=1)
+
+
+def test_an_executor_refuses_what_its_function_does_not_take(mesh: Submitter, desk: Desk):
+    pool = mesh.executor()
+    with pytest.raises(TypeError, match=r"options are not given here: write mesh.executor\(gpus="):
+        pool.submit(plain, 1, gpus=1)
+    with pytest.raises(TypeError, match="'yy' is no parameter"):
+        pool.submit(plain, 1, yy=1)
+    assert not desk.works
 
 
 # -- explain -------------------------------------------------------------------------------------
