@@ -67,6 +67,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     cache_bytes: int = msgspec.field(default_factory=larder.usual_bytes)
     cache_directory: Path | None = None
     cache_share: bool = True
+    cache_direct: bool = True
 
 
 _MiB: Final = 2**20
@@ -108,6 +109,7 @@ SETTINGS: Final = (
     Setting("cache.size", "cache_bytes", setting.size(_MiB, 2**50, "2GiB")),
     Setting("cache.directory", "cache_directory", setting.string),
     Setting("cache.share", "cache_share", setting.flag),
+    Setting("cache.direct", "cache_direct", setting.flag),
 )
 
 _BY_KEY: Final = {each.key: each for each in SETTINGS}
@@ -165,6 +167,7 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
     cache: int | str | None = None,
     cache_directory: Path | str | None = None,
     cache_share: bool | None = None,
+    cache_direct: bool | None = None,
 ) -> AgentConfig:
     """Return the configuration that these flags make, checked as a file is; None: the default."""
     given: dict[str, object] = {
@@ -196,6 +199,7 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
         "cache.size": cache,
         "cache.directory": None if cache_directory is None else os.fspath(cache_directory),
         "cache.share": cache_share,
+        "cache.direct": cache_direct,
     }
     told = {key: value for key, value in given.items() if value is not None}
     return _checked(told, "flags", Path.cwd())

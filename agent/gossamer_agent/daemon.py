@@ -108,7 +108,9 @@ def run(
     directory = Path(tempfile.mkdtemp(prefix="gossamer-agent-"))
     store = Store(config.name, _cache(config), limit_bytes=config.cache_bytes, keeps=True)
     bulk = functools.partial(NatsLink.connect, access, name=f"{name}-bulk")
-    depot = Depot(link, config.name, store, bulk, share=config.cache_share)
+    depot = Depot(
+        link, config.name, store, bulk, share=config.cache_share, direct=config.cache_direct
+    )
     try:
         number = incarnation.choose(link, config.name)
         agent = _Agent(config, link, depot, zygote, number, directory, ready)

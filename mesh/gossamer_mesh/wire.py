@@ -322,7 +322,22 @@ class Taken(_Wire, frozen=True, array_like=True, tag="taken", gc=False):
     digest: bytes
 
 
-Asked = Ask | Taken
+class Bring(_Wire, frozen=True, array_like=True, tag="bring", gc=False):
+    """Connect to `port` of one of `hosts` and send a blob there, from `offset` to its end.
+
+    `ticket` is what both sides prove there that they have. Who cannot do so says so by a chunk
+    of `fetch`, and the asker has chunks.
+    """
+
+    fetch: int
+    digest: bytes
+    offset: int
+    hosts: tuple[str, ...]
+    port: int
+    ticket: bytes
+
+
+Asked = Ask | Taken | Bring
 
 _encoder: Final = msgspec.msgpack.Encoder()
 encode: Final = _encoder.encode

@@ -296,15 +296,18 @@ class Opening:
 
 
 def open_mesh(
-    target: str | os.PathLike[str] | None = None, *, lease: float | str = LEASE_S
+    target: str | os.PathLike[str] | None = None,
+    *,
+    lease: float | str = LEASE_S,
+    direct: bool = True,
 ) -> Opening:
     """Open a mesh from trio or asyncio: `async with gossamer.open_mesh() as mesh`.
 
-    `target`, `lease` and errors as `connect`. Leaving the block closes the mesh, which cancels
-    what has not ended. In a notebook, where a block ends with its cell: `mesh = await
+    `target`, `lease`, `direct` and errors as `connect`. Leaving the block closes the mesh, which
+    cancels what has not ended. In a notebook, where a block ends with its cell: `mesh = await
     gossamer.open_mesh()`, and at last `await mesh.aclose()`, or it is closed with the kernel.
     """
-    return Opening(functools.partial(connect, target, lease=lease))
+    return Opening(functools.partial(connect, target, lease=lease, direct=direct))
 
 
 async def _mapped(

@@ -32,11 +32,16 @@ SHOWN_AFTER_S: Final = 0.5
 
 
 class Cargo:
-    """`open_bulk` connects once more, for what is too large to travel beside calls."""
+    """`open_bulk` connects once more, for what is too large to travel beside calls.
 
-    def __init__(self, link: Link, name: str, open_bulk: Callable[[], Link]) -> None:
+    `direct=False`: it all travels through the server.
+    """
+
+    def __init__(
+        self, link: Link, name: str, open_bulk: Callable[[], Link], *, direct: bool = True
+    ) -> None:
         self.store = Store(name, [SHARED_MEMORY, state_dir()])
-        self.depot = Depot(link, name, self.store, open_bulk)
+        self.depot = Depot(link, name, self.store, open_bulk, direct=direct)
         self._link = link
         self._name = name
         self._lock = threading.Lock()

@@ -90,9 +90,14 @@ class Client:
         lease_s: float = LEASE_S,
         *,
         open_bulk: Callable[[], Link] | None = None,
+        direct: bool = True,
     ) -> None:
-        """`open_bulk` connects once more, for large payloads; without it they go over `link`."""
+        """`open_bulk` connects once more, for large payloads; without it they go over `link`.
+
+        `direct=False`: they never have connections of their own.
+        """
         self.name = name
+        self._direct = direct
         self._open_bulk = open_bulk or (lambda: link)
         self._cargo: Cargo | None = None
         self._cargo_lock = threading.Lock()
@@ -172,7 +177,7 @@ class Client:
             if self._cargo is None:
                 from gossamer.cargo import Cargo  # noqa: PLC0415  only who has large payloads
 
-                self._cargo = Cargo(self._link, self.name, self._open_bulk)
+                self._cargo = Cargo(self._link, self.name, self._open_bulk, direct=self._direct)
             return self._cargo
 
     def submit(self, work: Work) -> None:

@@ -52,8 +52,9 @@ class Mesh(Submitter):
         own: Embedded | None = None,
         lease_s: float = LEASE_S,
         open_bulk: Callable[[], Link] | None = None,
+        direct: bool = True,
     ) -> None:
-        client = Client(link, name, lease_s, open_bulk=open_bulk)
+        client = Client(link, name, lease_s, open_bulk=open_bulk, direct=direct)
         if own is not None:
             client.alone = own.trouble
         super().__init__(client, {})
@@ -62,7 +63,14 @@ class Mesh(Submitter):
         self._at_exit = _AtExit(self)
 
     @classmethod
-    def open(cls, access: Access, *, own: Embedded | None = None, lease_s: float = LEASE_S) -> Mesh:
+    def open(
+        cls,
+        access: Access,
+        *,
+        own: Embedded | None = None,
+        lease_s: float = LEASE_S,
+        direct: bool = True,
+    ) -> Mesh:
         """Open the mesh that `access` reaches; `own` is a throw-away mesh that ends with it.
 
         Errors as `connect`; `own` is ended then.
@@ -77,7 +85,15 @@ class Mesh(Submitter):
                 own.close()
             raise
         bulk = functools.partial(NatsLink.connect, access, name=f"{name}-bulk")
-        return cls(link, name=name, access=access, own=own, lease_s=lease_s, open_bulk=bulk)
+        return cls(
+            link,
+            name=name,
+            access=access,
+            own=own,
+            lease_s=lease_s,
+            open_bulk=bulk,
+            direct=direct,
+        )
 
     @property
     def name(self) -> str:
@@ -201,7 +217,12 @@ class Mesh(Submitter):
         return f"<Mesh {self.url or 'in memory'} as {self.name}: {state}>"
 
 
-def connect(target: str | os.PathLike[str] | None = None, *, lease: float | str = LEASE_S) -> Mesh:
+def connect(
+    target: str | os.PathLike[str] | None = None,
+    *,
+    lease: float | str = LEASE_S,
+    direct: bool = True,
+) -> Mesh:
     """Open a mesh.
 
     Which one: `target` (an address, a context's name or an access file), else $GOSSAMER_CONTEXT,
@@ -212,17 +233,21 @@ def connect(target: str | os.PathLike[str] | None = None, *, lease: float | str 
     is killed, or cut off for longer, has its queued calls dropped and its running ones ended
     there, unless they have `orphans="finish"`.
 
+    `direct=False`: large payloads never travel over connections of their own between an agent and
+    this process, for which the one that awaits something listens, at the address from which it
+    reaches the server and only meanwhile; all go through the server.
+
     Raises `ConnectError` when no server answers, `CredentialsError` when it refuses us,
     `ConfigError` when what is named does not exist.
     """
     lease_s = _lease(lease)
     access = contexts.resolve(target)
     if access is not None:
-        return Mesh.open(access, lease_s=lease_s)
+        return Mesh.open(access, lease_s=lease_s, direct=direct)
     from gossamer.embedded import embedded  # noqa: PLC0415  only where a mesh is to be started
 
     own = embedded()
-    return Mesh.open(own.access, own=own, lease_s=lease_s)
+    return Mesh.open(own.access, own=own, lease_s=lease_s, direct=direct)
 
 
 def _lease(lease: float | str) -> float:

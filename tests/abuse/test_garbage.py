@@ -109,7 +109,7 @@ def test_nonsense_under_a_name_of_its_own(
             raw.publish(subjects.run(agent, "mallory"), wire.encode(run))
             kind = rng.choice((wire.Ping, wire.Cancel, wire.Return, wire.Resend, wire.Code))
             raw.publish(subjects.control(agent, "mallory"), wire.encode(garbage.silly(kind, rng)))
-            ask = garbage.silly(rng.choice((wire.Ask, wire.Taken)), rng)
+            ask = garbage.silly(rng.choice((wire.Ask, wire.Taken, wire.Bring)), rng)
             raw.publish(subjects.blob(agent, "mallory"), wire.encode(ask))
             state = garbage.silly(wire.AgentState, rng)
             beat = wire.Heartbeat(

@@ -12,13 +12,15 @@ from typing import Protocol
 import pytest
 
 from gossamer_mesh import server
-from gossamer_mesh.link import Link
+from gossamer_mesh.link import Link, Way
 from gossamer_mesh.link.memory import MemoryNetwork
 from gossamer_mesh.link.nats import NatsLink
 
 
 class Adapter(Protocol):
-    """One implementation and its server."""
+    """One implementation and its server. `way` is how its links reach that."""
+
+    way: Way | None
 
     def make(self, name: str) -> Link: ...
 
@@ -39,6 +41,8 @@ class Adapter(Protocol):
 
 class MemoryAdapter:
     """The fake, on virtual time: settling is stepping."""
+
+    way: Way | None = None
 
     def __init__(self) -> None:
         self._network = MemoryNetwork(1, jitter_s=0.001)
@@ -83,6 +87,8 @@ class RealServer:
 
 class NatsAdapter:
     """The real thing: settling is looking again, often."""
+
+    way: Way | None = Way("127.0.0.1", encrypted=False)
 
     def __init__(self, real: RealServer) -> None:
         self._real = real

@@ -522,6 +522,17 @@ def test_a_bucket_says_so_when_the_server_is_away(mesh, topic):
     assert [type(outcome).__name__ for outcome in got] == ["ConnectError"] * 4
 
 
+def test_a_link_tells_how_it_reaches_its_server_and_that_it_does_not(mesh):
+    link = mesh.make("ann")
+    assert mesh.settle(lambda: link.way == mesh.way)
+    mesh.server_down()
+    assert mesh.settle(lambda: link.way is None)
+    mesh.server_up()
+    assert mesh.settle(lambda: link.way == mesh.way)
+    link.close()
+    assert mesh.settle(lambda: link.way is None)
+
+
 def test_closing_twice_is_harmless_and_nothing_can_be_sent_after_it(mesh, topic):
     link = mesh.make("one")
     link.close()

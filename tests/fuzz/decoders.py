@@ -196,7 +196,7 @@ DECODERS: Final[dict[str, Decoder]] = {
     "wire.decode_out": Decoder(wire.decode_out, _messages(wire.Out)),
     "wire.decode_heartbeat": Decoder(wire.decode_heartbeat, _messages(wire.Heartbeat)),
     "wire.decode_claim": Decoder(wire.decode_claim, _messages(wire.Claim)),
-    "wire.decode_asked": Decoder(wire.decode_asked, _messages(wire.Ask, wire.Taken)),
+    "wire.decode_asked": Decoder(wire.decode_asked, _messages(wire.Ask, wire.Taken, wire.Bring)),
     "capability.decode": Decoder(capability.decode, _messages(capability.Capabilities)),
     "statistics.decode": Decoder(_statistics, _published),
     "registered.decode": Decoder(

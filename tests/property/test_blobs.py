@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gossamer_mesh.blob.chunk import CHUNK_BYTES
 from gossamer_mesh.blob.fetching import LEASE_S, WINDOW, Fetching
-from gossamer_mesh.blob.serving import Serving
+from gossamer_mesh.blob.serving import RECENT, Serving
 from gossamer_mesh.wire import Ask
 
 DIGEST = b"d" * 32
@@ -105,6 +105,35 @@ def test_silence_ends_it_within_the_lease(size: int, at: float) -> None:
     assert now - at <= LEASE_S + 0.5
 
 
+@given(size=st.integers(1, 2**26), part=st.floats(0, 1), before=st.integers(0, 3))
+def test_what_was_not_brought_is_asked_for_and_nothing_else(
+    size: int, part: float, before: int
+) -> None:
+    fetching = Fetching(1, DIGEST, size, 0.0)
+    for index in range(min(before, size // CHUNK_BYTES)):
+        assert fetching.takes(index * CHUNK_BYTES, CHUNK_BYTES, 0.0)
+    start = fetching.upto
+    fetching.bring(1.0)
+    upto = max(start, int(part * size) // CHUNK_BYTES * CHUNK_BYTES) if part < 1 else size
+    assert fetching.brought(upto) == upto - start
+    assert fetching.complete == (upto == size)
+    # Meanwhile it is no matter of chunks, asked or unasked, nor of the server's.
+    assert fetching.tick(1e6) == fetching.reconnected(1e6) == []
+    assert not fetching.end
+    assert not fetching.takes(upto, min(CHUNK_BYTES, size - upto), 1e6)
+    asks, at = fetching.by_chunks(1e6), upto
+    while asks:
+        for ask in asks:
+            assert ask.offset == at
+            while at < ask.offset + ask.length:
+                length = min(CHUNK_BYTES, size - at)
+                assert fetching.takes(at, length, 1e6)
+                at += length
+        asks = fetching.ask(1e6)
+    assert (at, fetching.upto) == (size, size)
+    assert fetching.complete
+
+
 @given(
     asks=st.lists(
         st.tuples(
@@ -134,3 +163,14 @@ def test_only_parties_are_served_and_only_what_there_is(asks: list[tuple[str, in
         due -= piece.length
     assert due >= 0
     assert not serving.owes
+
+
+@given(withdrawn=st.integers(0, 600), asked=st.integers(0, 600))
+def test_who_was_allowed_until_a_moment_ago_is_no_stranger(withdrawn: int, asked: int) -> None:
+    serving = Serving()
+    for number in range(withdrawn):
+        serving.allow(DIGEST, f"a{number}")
+        assert not serving.lapsed(DIGEST, f"a{number}")
+        serving.withdraw(DIGEST, f"a{number}")
+    assert serving.lapsed(DIGEST, f"a{asked}") == (withdrawn - RECENT <= asked < withdrawn)
+    assert not serving.lapsed(DIGEST, "eve")

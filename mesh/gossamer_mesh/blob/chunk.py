@@ -14,6 +14,13 @@ DATA: Final = 0
 GONE: Final = 1
 """The holder has the blob no more, and says so instead of sending it."""
 
+BUSY: Final = 2
+"""The holder brings too many already: this one is to be asked for in chunks."""
+
+APART: Final = 3
+"""There is no direct way from the holder to the asker."""
+
+_KINDS: Final = frozenset((DATA, GONE, BUSY, APART))
 _VERSION: Final = 1
 _HEAD: Final = struct.Struct("<BBHIQ")
 HEAD_BYTES: Final = _HEAD.size
@@ -35,8 +42,9 @@ def frame(fetch: int, offset: int, length: int) -> bytearray:
     return made
 
 
-def gone(fetch: int) -> bytes:
-    return _HEAD.pack(_VERSION, GONE, 0, fetch, 0)
+def word(kind: int, fetch: int) -> bytes:
+    """Return what the holder says instead of sending something: `GONE`, `BUSY` or `APART`."""
+    return _HEAD.pack(_VERSION, kind, 0, fetch, 0)
 
 
 def parse(message: bytes) -> Chunk:
@@ -44,6 +52,6 @@ def parse(message: bytes) -> Chunk:
     if not HEAD_BYTES <= len(message) <= HEAD_BYTES + CHUNK_BYTES:
         raise ProtocolError(f"a message of {len(message)} bytes is no chunk of a blob")
     version, kind, _, fetch, offset = _HEAD.unpack_from(message)
-    if version != _VERSION or kind not in {DATA, GONE}:
+    if version != _VERSION or kind not in _KINDS:
         raise ProtocolError(f"not a chunk of protocol v{_VERSION}: version {version}, kind {kind}")
     return Chunk(kind, fetch, offset, memoryview(message)[HEAD_BYTES:])

@@ -1,8 +1,9 @@
 """One party's blobs on the mesh: has them from others, and lets others have them.
 
 What is asked travels on the party's link, what is sent on a second one that is opened when it is
-first needed, so that bulk never stands before a call. `Serving` and `Fetching` decide; this
-performs, in the second link's thread.
+first needed, so that bulk never stands before a call; what is large, where that can be, over
+connections of its own (`Direct`). `Serving` and `Fetching` decide; this performs, in the second
+link's thread.
 """
 
 from __future__ import annotations
@@ -15,19 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from blake3 import blake3
-
 from gossamer_mesh import subjects, wire
 from gossamer_mesh.blob import chunk
+from gossamer_mesh.blob.berth import FullError
+from gossamer_mesh.blob.direct import Direct
 from gossamer_mesh.blob.fetching import LEASE_S, Fetching
-from gossamer_mesh.blob.layout import Buffer
-from gossamer_mesh.blob.place import Place
 from gossamer_mesh.blob.serving import Piece, Serving
-from gossamer_mesh.blob.store import Held, Store, hash_file
+from gossamer_mesh.blob.store import Held, Store
+from gossamer_mesh.blob.transfer import Done, Transfer
 from gossamer_mesh.errors import LinkClosedError, MeshError, PayloadError, ProtocolError
 from gossamer_mesh.link import Link, Message, Status
 from gossamer_mesh.units import show_bytes, show_seconds
-from gossamer_mesh.wire import Ask, Blob
+from gossamer_mesh.wire import Ask, Blob, Bring, Taken
 
 TICK_S: Final = 0.25
 PUMP_S: Final = 0.001
@@ -36,53 +36,18 @@ AHEAD_BYTES: Final = 4 * 1024 * 1024
 
 OPEN_AGAIN_S: Final = 1.0
 DIGEST_BYTES: Final = 32
-
-Done = Callable[[Held | MeshError], None]
+WARN_AGAIN_S: Final = 10.0
+"""Of who asks for what it may not have one hears so often at most, not at each ask."""
 
 _log = logging.getLogger("gossamer.blob")
-
-
-class _Transfer:
-    """One blob on its way here: the machine, the file, and how much of it is hashed."""
-
-    def __init__(self, machine: Fetching, blob: Blob, place: Place, path: Path, done: Done) -> None:
-        self.machine = machine
-        self.blob = blob
-        self.place = place
-        self.path = path
-        self.done = done
-        self.forged = False
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._hasher = blake3()
-        self._hashed = 0
-
-    def write(self, offset: int, data: memoryview) -> None:
-        done = 0
-        while done < data.nbytes:
-            done += os.pwrite(self.fd, data[done:], offset + done)
-        if offset == self._hashed:
-            self._hash(data)
-        if self._hashed < self.machine.upto:
-            hash_file(self.fd, self._hashed, self.machine.upto, self._hash)
-
-    def _hash(self, data: Buffer) -> None:
-        self._hasher.update(data)
-        self._hashed += len(data)
-
-    @property
-    def is_right(self) -> bool:
-        return self._hasher.digest() == self.blob.digest
-
-    def forget(self) -> None:
-        self._hasher = blake3()
-        self._hashed = 0
 
 
 class Depot:
     """Made in any thread. `fetch` and `done` are for the link's thread, all else for any.
 
-    `share=False`: no other party's files are looked for, and none of ours are shown. `taken` may
-    be set to what is told who says that it has which blob.
+    `share=False`: no other party's files are looked for, and none of ours are shown.
+    `direct=False`: everything goes through the server. `taken` may be set to what is told who
+    says that it has which blob.
     """
 
     def __init__(
@@ -93,6 +58,7 @@ class Depot:
         open_bulk: Callable[[], Link],
         *,
         share: bool = True,
+        direct: bool = True,
     ) -> None:
         self.store = store
         self.rejected = 0
@@ -106,8 +72,10 @@ class Depot:
         self._share = share
         self.taken: Callable[[str, bytes], None] | None = None
         self._serving = Serving()
+        self._direct = Direct(enabled=direct)
+        self._warned_at = float("-inf")
         self._lock = threading.Lock()
-        self._transfers: dict[int, _Transfer] = {}
+        self._transfers: dict[int, Transfer] = {}
         self._numbers = 0
         self._bulk: Link | None = None
         self._opening = False
@@ -190,7 +158,7 @@ class Depot:
         self._numbers += 1
         machine = Fetching(self._numbers, blob.digest, blob.size, self._link.now())
         try:
-            transfer = _Transfer(machine, blob, place, place.fresh(), done)
+            transfer = Transfer(machine, blob, place, place.fresh(), done)
         except OSError:
             self.store.unroom(blob.size)
             raise
@@ -216,21 +184,52 @@ class Depot:
             _log.warning("a message on %s was ignored: %s", message.subject, error)
             return
         asker = subjects.last_token(message.subject)
-        if isinstance(asked, Ask):
-            self._serve_ask(asker, asked)
-        elif self.taken is not None:
-            self.taken(asker, asked.digest)
+        match asked:
+            case Ask():
+                self._serve_ask(asker, asked)
+            case Bring():
+                self._serve_bring(asker, asked)
+            case Taken():
+                if self.taken is not None:
+                    self.taken(asker, asked.digest)
 
     def _serve_ask(self, asker: str, ask: Ask) -> None:
         with self._lock:
             held = self.store.get(ask.digest)
-            gone = held is None and self._serving.allows(ask.digest, asker)
             wanted = self._serving.asked(asker, ask, held.size if held else 0)
         if wanted:
             self._in_bulk(self._pump)
-        elif gone:
-            self._in_bulk(functools.partial(self._send, asker, chunk.gone(ask.fetch)))
         else:
+            self._refuse(asker, ask, held)
+
+    def _serve_bring(self, asker: str, bring: Bring) -> None:
+        with self._lock:
+            held = self.store.get(bring.digest)
+            wanted = self._serving.brings(asker, bring, held.size if held else 0)
+        if held is None or not wanted:
+            self._refuse(asker, bring, held)
+            return
+
+        def sent(length: int) -> bool:
+            return self._account(bring.digest, asker, length) and not self._closed
+
+        def say(word: bytes) -> None:
+            self._in_bulk(functools.partial(self._send, asker, word))
+
+        self._direct.ship(bring, held, self._link.way, sent, say)
+
+    def _refuse(self, asker: str, ask: Ask | Bring, held: Held | None) -> None:
+        """Say that it is here no more to who might have it, and nothing to anybody else."""
+        with self._lock:
+            allowed = self._serving.allows(ask.digest, asker)
+            lapsed = self._serving.lapsed(ask.digest, asker)
+        now = self._link.now()
+        if held is None and allowed:
+            self._in_bulk(functools.partial(self._send, asker, chunk.word(chunk.GONE, ask.fetch)))
+        elif allowed or lapsed or now - self._warned_at < WARN_AGAIN_S:
+            _log.debug("%s asked for what it may not have, or no longer", asker)
+        else:
+            self._warned_at = now
             _log.warning("%s asked for a blob that it may not have", asker)
 
     # -- the second link ---------------------------------------------------------------------
@@ -273,7 +272,7 @@ class Depot:
     def _hello(self) -> None:
         """Say something to ourselves: once it is back, the server knows where we are."""
         if self._bulk is not None and not self._ready and not self._closed:
-            self._bulk.publish(subjects.chunks(self._name, self._name), chunk.gone(0))
+            self._bulk.publish(subjects.chunks(self._name, self._name), chunk.word(chunk.GONE, 0))
             self._bulk.call_later(TICK_S, self._hello)
 
     def _status(self, status: Status) -> None:
@@ -310,16 +309,23 @@ class Depot:
 
     def _send_piece(self, piece: Piece) -> None:
         held = self.store.get(piece.digest)
-        message: bytes | bytearray = chunk.gone(piece.fetch)
+        message: bytes | bytearray = chunk.word(chunk.GONE, piece.fetch)
         if held is not None:
             try:
                 message = _message(piece, held.path)
             except OSError as error:
                 _log.warning("a blob cannot be read: %s", error)
         self._send(piece.asker, message)
-        self.sent_bytes += piece.length
-        key = piece.digest, piece.asker
-        self._sent[key] = self._sent.get(key, 0) + piece.length
+        self._account(piece.digest, piece.asker, piece.length)
+
+    def _account(self, digest: bytes, asker: str, length: int) -> bool:
+        """Count what was sent; tell whether `asker` may have more of it. In any thread."""
+        with self._lock:
+            self.sent_bytes += length
+            allowed = self._serving.allows(digest, asker)
+            if allowed:
+                self._sent[digest, asker] = self._sent.get((digest, asker), 0) + length
+            return allowed
 
     def _send(self, asker: str, message: bytes | bytearray) -> None:
         if self._bulk is None:
@@ -331,14 +337,23 @@ class Depot:
 
     # -- receiving, in its thread ------------------------------------------------------------
 
-    def _start(self, transfer: _Transfer) -> None:
+    def _start(self, transfer: Transfer) -> None:
         bulk = self._bulk
         assert bulk is not None
         self._transfers[transfer.machine.number] = transfer
-        self._ask(transfer, transfer.machine.reconnected(bulk.now()))
+        bring = self._direct.bring(
+            transfer,
+            bulk,
+            lambda upto: self._post(lambda: self._brought(transfer, upto)),
+            lambda problem: self._post(lambda: self._landed(transfer, problem)),
+        )
+        if bring is None:
+            self._ask(transfer, transfer.machine.reconnected(bulk.now()))
+        else:
+            self._say(transfer.blob.holder, bring)
         self._wake()
 
-    def _ask(self, transfer: _Transfer, asks: list[Ask]) -> None:
+    def _ask(self, transfer: Transfer, asks: list[Ask]) -> None:
         for ask in asks:
             self._say(transfer.blob.holder, ask)
 
@@ -357,9 +372,8 @@ class Depot:
         if transfer is None or transfer.blob.holder != holder or self._bulk is None:
             return
         machine = transfer.machine
-        if found.kind == chunk.GONE:
-            machine.gone()
-            self._fail(transfer)
+        if found.kind != chunk.DATA:
+            self._told(transfer, found.kind, self._bulk.now())
             return
         if not machine.takes(found.offset, len(found.data), self._bulk.now()):
             return
@@ -375,7 +389,34 @@ class Depot:
         else:
             self._ask(transfer, machine.ask(self._bulk.now()))
 
-    def _complete(self, transfer: _Transfer) -> None:
+    def _told(self, transfer: Transfer, kind: int, now: float) -> None:
+        """Hear what the holder says instead of sending something."""
+        if kind == chunk.GONE:
+            transfer.machine.gone()
+            self._fail(transfer)
+        elif self._direct.missed(transfer, now, busy=kind == chunk.BUSY):
+            self._ask(transfer, transfer.machine.by_chunks(now))
+
+    def _brought(self, transfer: Transfer, upto: int) -> None:
+        if transfer.machine.number in self._transfers:
+            self.fetched_bytes += transfer.machine.brought(upto)
+
+    def _landed(self, transfer: Transfer, problem: OSError | None) -> None:
+        self._direct.over(transfer)
+        machine = transfer.machine
+        if machine.number not in self._transfers or self._bulk is None:
+            return
+        if isinstance(problem, FullError):
+            self._end(transfer, self.store.no_space(transfer.blob.size, str(problem.strerror)))
+        elif machine.complete:
+            self._complete(transfer)
+        else:
+            now = self._bulk.now()
+            _log.info("what %s brings broke off: %s", transfer.blob.holder, problem)
+            self._direct.failed(transfer, now)
+            self._ask(transfer, machine.by_chunks(now))
+
+    def _complete(self, transfer: Transfer) -> None:
         blob = transfer.blob
         if transfer.is_right:
             held = self.store.commit(transfer.place, transfer.path, blob.digest, blob.size)
@@ -396,7 +437,7 @@ class Depot:
             transfer.forget()
             self._ask(transfer, transfer.machine.restart(self._bulk.now()))
 
-    def _fail(self, transfer: _Transfer) -> None:
+    def _fail(self, transfer: Transfer) -> None:
         blob = transfer.blob
         why = "has it no more"
         if transfer.machine.end == "silent":
@@ -409,8 +450,9 @@ class Depot:
             ),
         )
 
-    def _end(self, transfer: _Transfer, outcome: Held | MeshError) -> None:
+    def _end(self, transfer: Transfer, outcome: Held | MeshError) -> None:
         self._transfers.pop(transfer.machine.number, None)
+        self._direct.drop(transfer)
         os.close(transfer.fd)
         if not isinstance(outcome, Held):
             self.store.discard(transfer.path)
@@ -429,8 +471,11 @@ class Depot:
         self._ticking = False
         if self._closed or self._bulk is None:
             return
+        now = self._bulk.now()
+        for transfer in self._transfers.values():
+            if transfer.machine.late(now) and self._direct.missed(transfer, now):
+                self._ask(transfer, transfer.machine.by_chunks(now))
         if self._up:
-            now = self._bulk.now()
             for transfer in list(self._transfers.values()):
                 self._ask(transfer, transfer.machine.tick(now))
                 if transfer.machine.end:
@@ -443,6 +488,7 @@ class Depot:
         """Send and take nothing more, and remove what is here. Blocks for a moment. Any thread."""
         self._closed = True
         self._handle.cancel()
+        self._direct.close()
         if self._bulk is not None and self._bulk is not self._link:
             self._bulk.close()
         for transfer in self._transfers.values():

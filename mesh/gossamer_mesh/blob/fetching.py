@@ -23,6 +23,9 @@ SILENCE_S: Final = 1.0
 LEASE_S: Final = 30.0
 """A holder that is silent for so long has the blob no more, as far as we are concerned."""
 
+AWAITED_S: Final = 1.5
+"""A holder that was to bring a blob and has not connected after so long is asked for chunks."""
+
 _WANTED: Final = 0
 _ASKED: Final = 1
 _HERE: Final = 2
@@ -38,6 +41,7 @@ class Fetching:
         self.digest = digest
         self.size = size
         self.end: End = ""
+        self.direct = False
         self.upto = 0
         self._chunks = bytearray(-(-size // CHUNK_BYTES))
         self._left = len(self._chunks)
@@ -79,7 +83,7 @@ class Fetching:
     def takes(self, offset: int, length: int, now: float) -> bool:
         """Note the arrival of a chunk; False if it is not wanted, or not of our asking."""
         index, odd = divmod(offset, CHUNK_BYTES)
-        if odd or index >= len(self._chunks) or length != self._length(index):
+        if self.direct or odd or index >= len(self._chunks) or length != self._length(index):
             return False
         was = self._chunks[index]
         if was == _HERE:
@@ -92,12 +96,37 @@ class Fetching:
             self.upto = min(self.size, self.upto + CHUNK_BYTES)
         return True
 
+    def bring(self, now: float) -> None:
+        """The holder was asked to bring all that follows `upto`: no chunks are asked for."""
+        self.direct = True
+        self._asked_at = now
+
+    def late(self, now: float) -> bool:
+        """Tell whether it should have been here by now, to bring it."""
+        return self.direct and now - self._asked_at >= AWAITED_S
+
+    def brought(self, upto: int) -> int:
+        """So much is here without a gap; return how much more that is than before."""
+        more = upto - self.upto
+        first, last = self.upto // CHUNK_BYTES, -(-upto // CHUNK_BYTES)
+        self._left -= last - first
+        self._chunks[first:last] = bytes([_HERE]) * (last - first)
+        self.upto = upto
+        return more
+
+    def by_chunks(self, now: float) -> list[Ask]:
+        """It is not brought, or not to its end: the rest by chunks."""
+        self.direct = False
+        return self.reconnected(now)
+
     def gone(self) -> None:
         """The holder says that it has it no more."""
         self.end = "gone"
 
     def tick(self, now: float) -> list[Ask]:
         """After a silence ask again, or give up (`end`)."""
+        if self.direct:
+            return []
         if now - self._heard_at > LEASE_S:
             self.end = "silent"
             return []
@@ -108,14 +137,15 @@ class Fetching:
     def reconnected(self, now: float) -> list[Ask]:
         """What was asked for or under way is lost, and it was not the holder's silence."""
         self._heard_at = now
-        return self._again(now)
+        # What is brought does not come by the server.
+        return [] if self.direct else self._again(now)
 
     def restart(self, now: float) -> list[Ask]:
         """What has arrived is not what was asked for: everything once more."""
         self._chunks = bytearray(len(self._chunks))
         self._left = len(self._chunks)
         self.upto = 0
-        return self.reconnected(now)
+        return self.by_chunks(now)
 
     def _again(self, now: float) -> list[Ask]:
         self._chunks = self._chunks.replace(bytes([_ASKED]), bytes([_WANTED]))

@@ -9,7 +9,10 @@ import collections
 from typing import Final, NamedTuple
 
 from gossamer_mesh.blob.chunk import CHUNK_BYTES
-from gossamer_mesh.wire import Ask
+from gossamer_mesh.wire import Ask, Bring
+
+RECENT: Final = 256
+"""Grants that were taken back and are remembered: what was under way meanwhile is no trespass."""
 
 MOST_ASKED_BYTES: Final = 64 * 1024 * 1024
 """What one asker can have us owe it; it asks again for what it did not get."""
@@ -31,6 +34,7 @@ class Serving:
     def __init__(self) -> None:
         self.refused = 0
         self._grants: dict[tuple[bytes, str], int] = {}
+        self._recent: dict[tuple[bytes, str], None] = {}
         self._owed: dict[str, collections.deque[Piece]] = {}
         self._owed_bytes: dict[str, int] = {}
 
@@ -44,8 +48,12 @@ class Serving:
         left = self._grants.get(key, 0) - 1
         if left > 0:
             self._grants[key] = left
-        else:
-            self._grants.pop(key, None)
+        elif self._grants.pop(key, None) is not None:
+            self._lapsed(key)
+
+    def lapsed(self, digest: bytes, asker: str) -> bool:
+        """Tell whether `asker` was allowed to have this until a moment ago."""
+        return (digest, asker) in self._recent
 
     def allows(self, digest: bytes, asker: str) -> bool:
         return (digest, asker) in self._grants
@@ -55,6 +63,7 @@ class Serving:
         lost = [digest for digest, other in self._grants if other == asker]
         for digest in lost:
             del self._grants[digest, asker]
+            self._lapsed((digest, asker))
         self._owed.pop(asker, None)
         self._owed_bytes.pop(asker, None)
         return lost
@@ -72,6 +81,13 @@ class Serving:
         line = self._owed.setdefault(asker, collections.deque())
         line.append(Piece(asker, ask.fetch, ask.digest, ask.offset, ask.length))
         return True
+
+    def brings(self, asker: str, bring: Bring, size: int) -> bool:
+        """Tell whether a blob of `size` bytes may be brought to `asker`, as it asks."""
+        if self.allows(bring.digest, asker) and 0 <= bring.offset < size:
+            return True
+        self.refused += 1
+        return False
 
     def next(self) -> Piece | None:
         """Take the next chunk to send; the askers take turns."""
@@ -92,6 +108,12 @@ class Serving:
     @property
     def owes(self) -> bool:
         return bool(self._owed)
+
+    def _lapsed(self, key: tuple[bytes, str]) -> None:
+        self._recent.pop(key, None)
+        self._recent[key] = None
+        if len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
 
     def _paid(self, asker: str, length: int, line: collections.deque[Piece]) -> None:
         del self._owed[asker]

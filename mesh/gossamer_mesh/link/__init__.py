@@ -23,6 +23,13 @@ class Message(NamedTuple):
     no_responders: bool = False
 
 
+class Way(NamedTuple):
+    """How a link reaches its server: from which address of this machine, and how openly."""
+
+    host: str
+    encrypted: bool
+
+
 Status = Literal["up", "down", "closed"]
 Deliver = Callable[[Message], None]
 
@@ -93,6 +100,11 @@ class Link(Protocol):
 
     def now(self) -> float:
         """Return this machine's monotonic time in seconds."""
+        ...
+
+    @property
+    def way(self) -> Way | None:
+        """Return how the server is reached now; None while it is not, or not by an address."""
         ...
 
     @property

@@ -15,7 +15,7 @@ from gossamer_mesh.errors import (
     PayloadTooLargeError,
     ServerError,
 )
-from gossamer_mesh.link import Deliver, Handle, Lane, Message, Status
+from gossamer_mesh.link import Deliver, Handle, Lane, Message, Status, Way
 from gossamer_mesh.link.clock import VirtualClock
 from gossamer_mesh.link.matching import Interest
 from gossamer_mesh.link.memory_bucket import Bucket, MemoryKeyValue
@@ -96,6 +96,11 @@ class MemoryLink:
 
     def now(self) -> float:
         return self._network.clock.now()
+
+    @property
+    def way(self) -> Way | None:
+        """See `Link.way`. Nothing in memory has an address."""
+        return None
 
     @property
     def backlog(self) -> int:

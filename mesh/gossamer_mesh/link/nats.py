@@ -27,7 +27,7 @@ from gossamer_mesh.errors import (
     MeshError,
     PayloadTooLargeError,
 )
-from gossamer_mesh.link import Deliver, Handle, KeyValue, Status, Stream
+from gossamer_mesh.link import Deliver, Handle, KeyValue, Status, Stream, Way
 from gossamer_mesh.link.nats_client import QuickClient
 from gossamer_mesh.link.nats_handles import (
     Listener,
@@ -123,6 +123,10 @@ class NatsLink:
 
     def now(self) -> float:
         return time.monotonic()
+
+    @property
+    def way(self) -> Way | None:
+        return self._nc.way if self._up else None
 
     @property
     def backlog(self) -> int:

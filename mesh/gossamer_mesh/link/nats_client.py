@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from nats.aio.client import Client
 
+from gossamer_mesh.link import Way
+
 if TYPE_CHECKING:
     from gossamer_mesh.link.nats_handles import Subscribed, Subscription
 
@@ -75,6 +77,17 @@ class QuickClient(Client):
             return 0
         size: int = writer.transport.get_write_buffer_size()
         return size
+
+    @property
+    def way(self) -> Way | None:
+        """How the server is reached; None if not by a TCP connection of ours, or no longer."""
+        writer = self._writer()
+        if writer is None or self._ending():
+            return None
+        address: Any = writer.get_extra_info("sockname")
+        if not isinstance(address, tuple):
+            return None
+        return Way(str(cast("Any", address)[0]), writer.get_extra_info("ssl_object") is not None)
 
     def _ending(self) -> bool:
         writer = self._writer()

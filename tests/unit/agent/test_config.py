@@ -333,7 +333,8 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
 def test_the_cache_is_bounded_by_itself_and_lies_where_it_is_put(tmp_path):
     usual = build()
     assert 0 < usual.cache_bytes <= 2 * 2**30
-    assert (usual.cache_directory, usual.cache_share) == (None, True)
+    assert (usual.cache_directory, usual.cache_share, usual.cache_direct) == (None, True, True)
+    assert not build(cache_direct=False).cache_direct
     told = build(cache="1GiB", cache_directory=tmp_path, cache_share=False)
     assert (told.cache_bytes, told.cache_directory, told.cache_share) == (2**30, tmp_path, False)
     with pytest.raises(ConfigError, match=r"cache\.directory.*no directory that can be written to"):
