@@ -58,12 +58,17 @@ def _run(options: argparse.Namespace) -> int:
         from gossamer_agent import daemon  # noqa: PLC0415  see the module
         from gossamer_mesh import access  # noqa: PLC0415  see the module
 
+        found = access.load(settings.access)
+        if options.forget_access:
+            # It was made for this start alone, and has a password in it.
+            settings.access.unlink(missing_ok=True)
+
         def ready(pid: int) -> None:
             _tell(options.ready_fd, {"ready": True, "name": settings.name, "pid": pid})
 
         return daemon.run(
             settings,
-            access.load(settings.access),
+            found,
             zygote,
             ready=ready,
             lifeline=options.lifeline_fd,
@@ -82,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--site", help="the site it belongs to (default: local)")
     add("--label", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
     add("--access", type=Path, metavar="FILE", help="the access file of the mesh to join")
+    add("--forget-access", action="store_true", help="remove that file when it has been read")
     add("--slots", type=int, help="how many CPUs tasks may use (default: all there are)")
     add("--log-file", type=Path, metavar="FILE", help="append the log there (default: stderr)")
     add("--lifeline-fd", type=int, help="drain and leave when this descriptor is closed")

@@ -29,10 +29,11 @@ from gossamer_agent.config import AgentConfig
 from gossamer_agent.dataplane import DataPlane, Notice
 from gossamer_agent.dispatcher import events as ev
 from gossamer_agent.dispatcher.machine import Dispatcher
-from gossamer_agent.document import Document
+from gossamer_agent.document import NOTHING, Document, Missing, not_offered
 from gossamer_agent.forker import Forker, ZygoteProcess
 from gossamer_agent.gate import Gate
 from gossamer_agent.handset import Handset
+from gossamer_agent.probe import resource
 from gossamer_agent.probe.survey import survey
 from gossamer_agent.tables import DAY_S
 from gossamer_mesh import capability, subjects, wire
@@ -48,6 +49,7 @@ from gossamer_mesh.errors import (
 )
 from gossamer_mesh.link import Link, Message
 from gossamer_mesh.link.nats import NatsLink
+from gossamer_mesh.owned import own, sweep
 from gossamer_mesh.places import state_dir
 from gossamer_mesh.units import counted
 
@@ -69,6 +71,8 @@ GATE_S: Final = 5.0
 
 LEAVE_S: Final = 2.0
 
+_PREFIX: Final = "gossamer-agent-"
+
 _log = logging.getLogger("gossamer.agent")
 
 
@@ -83,6 +87,12 @@ def _claimed(message: Message) -> wire.Claim | None:
         return wire.decode_claim(message.payload)
     except ProtocolError:
         return None
+
+
+def _missing(config: AgentConfig) -> Missing:
+    if "resource" in config.probe_skip:
+        return NOTHING
+    return resource.missing(config.resources, Path("/"))
 
 
 def _seconds_of_day() -> float:
@@ -105,7 +115,9 @@ def run(
     """
     name = f"{config.name}-{secrets.token_hex(4)}"
     link = NatsLink.connect(access, name=name)
-    directory = Path(tempfile.mkdtemp(prefix="gossamer-agent-"))
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    owner = own(directory)
+    sweep(directory.parent, _PREFIX)
     store = Store(config.name, _cache(config), limit_bytes=config.cache_bytes, keeps=True)
     bulk = functools.partial(NatsLink.connect, access, name=f"{name}-bulk")
     depot = Depot(
@@ -119,6 +131,7 @@ def run(
         depot.close()
         link.close()
         shutil.rmtree(directory, ignore_errors=True)
+        os.close(owner)
     return 0
 
 
@@ -145,7 +158,10 @@ class _Agent:
         self._incarnation = incarnation
         self._ready = ready
         found = survey(config, incarnation=incarnation, revision=1, version=_version())
-        self._document = Document(found, config, _seconds_of_day())
+        self._missing = _missing(config)
+        for line in not_offered(self._missing):
+            _log.warning("%s", line)
+        self._document = Document(found, config, _seconds_of_day(), self._missing)
         self._dispatcher = Dispatcher(
             incarnation,
             slots=config.slots,
@@ -288,7 +304,8 @@ class _Agent:
     async def _renew(self, bus: Bus) -> None:
         """Publish the document again when a price, the carbon or the statistics have changed.
 
-        And at once when it has changed what may run here.
+        Also when a named resource has come or gone, and at once when it has changed what may run
+        here.
         """
 
         def ask(answer: Callable[[bytes | MeshError | None], None]) -> None:
@@ -306,8 +323,22 @@ class _Agent:
                         statistics = await bus.outcome(ask)
                     except LinkClosedError:
                         return
-                if self._document.renewed(_seconds_of_day(), statistics, self._allowed):
+                missing = await self._look_for_resources()
+                if self._document.renewed(_seconds_of_day(), statistics, self._allowed, missing):
                     await self._publish(bus)
+
+    async def _look_for_resources(self) -> Missing:
+        """See which of the named resources are there now; say what has changed."""
+        if not any(each.devices or each.paths for each in self._config.resources):
+            return NOTHING
+        # In a thread: a path may be on a disk that does not answer.
+        before, self._missing = self._missing, await trio.to_thread.run_sync(_missing, self._config)
+        for line in not_offered(self._missing):
+            if line not in not_offered(before):
+                _log.warning("%s", line)
+        for name in before.keys() - self._missing.keys():
+            _log.info("the resource %s is there, and offered from now on", name)
+        return self._missing
 
     async def _open_gate(self) -> None:
         """With an allow-list, know what is on it before anybody is told that we are here."""

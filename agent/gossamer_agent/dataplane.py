@@ -20,6 +20,7 @@ from gossamer_agent.ear import Ear
 from gossamer_agent.pipe import Pipe
 from gossamer_agent.worker import frames
 from gossamer_mesh import subjects, wire
+from gossamer_mesh.complaints import Complaints
 from gossamer_mesh.errors import MeshError, ProtocolError
 from gossamer_mesh.link import Handle, Lane, Link, Message
 from gossamer_mesh.units import counted
@@ -98,6 +99,8 @@ class DataPlane:
         self._last_beat = -BEAT_AT_MOST_EVERY_S
         self._last_load = (-1, -1)
         self.rejected = 0
+        self._garbage = Complaints(_log.warning)
+        self._unanswered = Complaints(_log.warning)
 
     def open(self) -> None:
         """Listen for calls and control messages. Any thread."""
@@ -120,7 +123,9 @@ class DataPlane:
         # An idle agent has no ticks of its own, and leases run out on it as well.
         self.step(ev.Tick())
         state = self._dispatcher.state()
-        self._last_beat = self._link.now()
+        self._last_beat = now = self._link.now()
+        self._garbage.look(now)
+        self._unanswered.look(now)
         self._last_load = (state.free, state.queued)
         self._forget_the_silent()
         beat = wire.Heartbeat(
@@ -195,7 +200,8 @@ class DataPlane:
 
     def _reject(self, message: Message, error: ProtocolError) -> None:
         self.rejected += 1
-        _log.warning("a message on %s was ignored: %s", message.subject, error)
+        line = f"a message on {message.subject} was ignored: {error}"
+        self._garbage.say(line, self._link.now())
 
     def _resend(self, caller: str, asked: wire.Resend) -> None:
         if asked.incarnation != self._incarnation:
@@ -466,7 +472,7 @@ class DataPlane:
         try:
             self._link.publish(subjects.out(caller, self._name), data)
         except MeshError as error:
-            _log.warning("an answer to %s was not sent: %s", caller, error)
+            self._unanswered.say(f"an answer to {caller} was not sent: {error}", self._link.now())
 
 
 def _fit(record: wire.Record) -> tuple[wire.Record, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -12,21 +14,35 @@ from gossamer_mesh.capability import Capabilities, Power, Price
 if TYPE_CHECKING:
     from gossamer_agent.config import AgentConfig
 
+Missing: TypeAlias = Mapping[str, tuple[str, ...]]
+"""The name of a resource → its devices and paths that are not there."""
+
+NOTHING: Final[Missing] = MappingProxyType({})
+
 
 class Document:
     """Makes the revisions of one incarnation's document; `current` is the newest.
 
-    `seconds_of_day` is the agent's own time of day, in UTC, here and below.
+    `seconds_of_day` is the agent's own time of day, in UTC, here and below; `missing` what is not
+    there of the named resources: those are not offered, and a warning says so.
     """
 
-    def __init__(self, surveyed: Capabilities, config: AgentConfig, seconds_of_day: float) -> None:
+    def __init__(
+        self,
+        surveyed: Capabilities,
+        config: AgentConfig,
+        seconds_of_day: float,
+        missing: Missing = NOTHING,
+    ) -> None:
         self._config = config
+        self._warnings = surveyed.warnings
         self.current = msgspec.structs.replace(
             surveyed,
             price=_price(config, seconds_of_day),
             power=_power(config, seconds_of_day),
             data=dict(config.data),
-            resources={each.name: each.count for each in config.resources},
+            resources=_offered(config, missing),
+            warnings=(*surveyed.warnings, *not_offered(missing)),
             allow=None if config.allow is None else config.allow.rules,
         )
 
@@ -35,19 +51,26 @@ class Document:
         seconds_of_day: float,
         statistics: bytes | None,
         allowed: tuple[str, ...] | None = None,
+        missing: Missing | None = None,
     ) -> bool:
         """Make the next revision if anything has changed; tell whether it has.
 
         `statistics`: what is to be published of functions, None if that has not changed;
-        `allowed`: the digests of those that may run, None likewise.
+        `allowed`: the digests of those that may run, `missing`: as above, None likewise.
         """
         before = self.current
+        resources, warnings = before.resources, before.warnings
+        if missing is not None:
+            resources = _offered(self._config, missing)
+            warnings = (*self._warnings, *not_offered(missing))
         after = msgspec.structs.replace(
             before,
             price=_price(self._config, seconds_of_day),
             power=_power(self._config, seconds_of_day),
             statistics=before.statistics if statistics is None else statistics,
             allowed=before.allowed if allowed is None else allowed,
+            resources=resources,
+            warnings=warnings,
         )
         if after == before:
             return False
@@ -75,6 +98,18 @@ class Document:
             next_change_s(config.price, seconds_of_day),
             next_change_s(config.carbon, seconds_of_day),
         )
+
+
+def not_offered(missing: Missing) -> tuple[str, ...]:
+    """Return a line for each resource that is not offered."""
+    return tuple(
+        f"the resource {name} is not offered until it is there: there is no {', '.join(paths)}"
+        for name, paths in missing.items()
+    )
+
+
+def _offered(config: AgentConfig, missing: Missing) -> dict[str, int]:
+    return {each.name: each.count for each in config.resources if each.name not in missing}
 
 
 def _price(config: AgentConfig, seconds_of_day: float) -> Price | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
@@ -17,6 +15,7 @@ from gossamer.agent_process import READY_S, AgentOptions, AgentProcess
 from gossamer_mesh import server as embedded_server
 from gossamer_mesh.access import Access
 from gossamer_mesh.errors import MeshError
+from gossamer_mesh.owned import own, sweep
 from gossamer_mesh.places import runtime_dir
 from gossamer_mesh.server import Server
 
@@ -97,14 +96,14 @@ def embedded(agents: int = 1) -> Embedded:
     """
     agent_process.require()
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=runtime_dir()))
-    mesh = Embedded(directory, _own(directory))
+    mesh = Embedded(directory, own(directory))
     try:
         mesh.start(agents)
     except BaseException:
         mesh.close()
         raise
     atexit.register(mesh.close)
-    _sweep(directory.parent)
+    sweep(directory.parent, _PREFIX)
     return mesh
 
 
@@ -114,25 +113,3 @@ def is_of_one(path: Path) -> bool:
     return any(
         each.parent == folder and each.name.startswith(_PREFIX) for each in path.resolve().parents
     )
-
-
-def _own(directory: Path) -> int:
-    """Lock the directory as ours. The lock is the kernel's, so it ends with us."""
-    beside = directory / "owner.new"
-    descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    # Named only now: a sweep never sees an owner file that is not locked yet.
-    beside.rename(directory / "owner")
-    return descriptor
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what owners that were killed have left behind."""
-    for directory in folder.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            descriptor = os.open(directory / "owner", os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(directory, ignore_errors=True)
-            finally:
-                os.close(descriptor)

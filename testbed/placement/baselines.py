@@ -7,6 +7,7 @@ more than they ask for.
 
 from __future__ import annotations
 
+import abc
 import collections
 import functools
 import math
@@ -65,7 +66,7 @@ def _open(candidate: Candidate) -> bool:
     )
 
 
-class _OneByOne:
+class _OneByOne(abc.ABC):
     """Places calls one by one where `choose` says."""
 
     def place(
@@ -87,8 +88,9 @@ class _OneByOne:
             placed.append((Decision(agent=chosen.name), 1))
         return placed
 
+    @abc.abstractmethod
     def choose(self, feasible: Feasible, request: Request, rng: random.Random) -> Candidate | None:
-        raise NotImplementedError
+        """Return who has the next call, None if nobody is to have one now."""
 
     def expected_s(self, request: Request, candidate: Candidate) -> float:
         del request, candidate

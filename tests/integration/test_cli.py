@@ -301,9 +301,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.stop()
 
 
-def started(*arguments: str) -> subprocess.Popen[str]:
+def started(*arguments: str, **environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [COMMAND, "agent", "start", *arguments, "--json"],
+        env={**os.environ, **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -337,14 +338,43 @@ def test_an_agent_joins_by_context_and_so_do_people(server: Server, work: Path):
     assert ended(agent) == 0
 
 
-def test_an_agents_access_file_is_private(server: Server, home: Path):
+def test_an_agent_that_runs_leaves_no_access_file_behind(server: Server, home: Path):
     contexts.save("lab", server.access)
+    folder = home / "run" / "gossamer" / "agents"
+    folder.mkdir(parents=True, mode=0o700)
+    unread, fresh, other = (folder / name for name in ("unread.json", "fresh.json", "note"))
+    for path in (unread, fresh, other):
+        path.touch()
+    for path in (unread, other):
+        os.utime(path, (1.0, 1.0))
     agent = started("--context", "lab", "--name", "front")
     assert agent.stdout is not None
-    agent.stdout.readline()
-    kept = home / "run" / "gossamer" / "agents" / "front.json"
-    assert kept.stat().st_mode & 0o077 == 0
+    assert json.loads(agent.stdout.readline())["name"] == "front"
+    assert sorted(folder.iterdir()) == [fresh, other]
     assert ended(agent) == 0
+
+
+def test_an_access_file_that_was_given_stays(server: Server):
+    given = server.directory / "access.json"
+    agent = started("--access", str(given), "--name", "front")
+    assert agent.stdout is not None
+    assert json.loads(agent.stdout.readline())["name"] == "front"
+    assert given.exists()
+    assert ended(agent) == 0
+
+
+def test_what_a_killed_agent_leaves_is_swept_by_the_next(server: Server, tmp_path: Path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    given = ("--access", str(server.directory / "access.json"))
+    for name, number in (("one", signal.SIGKILL), ("two", signal.SIGTERM)):
+        agent = started(*given, "--name", name, TMPDIR=str(scratch))
+        assert agent.stdout is not None
+        assert json.loads(agent.stdout.readline())["name"] == name
+        assert len(list(scratch.glob("gossamer-agent-*"))) == 1
+        agent.send_signal(number)
+        agent.communicate(timeout=LIMIT_S)
+    assert list(scratch.glob("gossamer-agent-*")) == []
 
 
 def test_an_agent_with_a_configuration_joins_the_mesh_that_is_current(

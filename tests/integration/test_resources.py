@@ -27,7 +27,7 @@ CAMERA = """
     heartbeat.interval = "1s"
     [[resources]]
     name = "camera-7"
-    devices = ["/dev/no-such-camera"]
+    devices = ["/dev/null"]
     env = {CAMERA = "front"}
     [[resources]]
     name = "licence"
@@ -151,6 +151,26 @@ def test_who_can_never_have_it_is_told_by_whom_it_was_ruled_out(fleet):
         assert mesh.explain(environment, where=where).agent == "a"
 
 
+def test_a_resource_is_offered_when_its_device_is_there_and_not_before(fleet, tmp_path: Path):
+    device = tmp_path / "camera"
+    config = CAMERA.replace("/dev/null", str(device))
+    fleet.add("a", config)
+    log = tmp_path / "a.log"
+    said = f"the resource camera-7 is not offered until it is there: there is no {device}"
+    assert f"WARNING gossamer.agent: {said}" in log.read_text()
+    with fleet.connect() as mesh:
+        (row,) = mesh.agents()
+        assert row.document.resources == {"licence": 2}
+        assert said in row.document.warnings
+        with pytest.raises(NoAgentError, match=r"resources\.camera-7>=1 ruled out 1"):
+            mesh.submit(os.getpid, resources="camera-7").result(timeout=WITHIN_S)
+        waits = mesh.submit(os.getpid, resources="camera-7", wait="60s")
+        device.touch()
+        assert waits.result(timeout=40) > 0
+        assert mesh.agents()[0].document.warnings == ()
+    assert "the resource camera-7 is there, and offered from now on" in log.read_text()
+
+
 def test_the_command_line_shows_and_asks_for_resources(fleet):
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -164,7 +184,6 @@ def test_the_command_line_shows_and_asks_for_resources(fleet):
     fleet.add("a", CAMERA)
     shown = command("agents")
     assert "camera-7, licence×2" in shown.stdout
-    assert "probe resource: camera-7: there is no /dev/no-such-camera" in shown.stderr
     (told,) = json.loads(command("agents", "--json").stdout)
     assert told["resources"] == {"camera-7": 1, "licence": 2}
     asked = ("--resource", "camera-7", "--resource", "licence=2")

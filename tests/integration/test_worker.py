@@ -593,13 +593,15 @@ async def test_forked_workers_draw_different_numbers(room):
     assert values[0] != values[1]
 
 
-async def test_preloaded_numpy_draws_different_numbers_in_each_worker(tmp_path):
+async def test_preloaded_numpy_draws_different_numbers_in_each_worker(tmp_path, capfd):
     def draw():
         return float(np.random.rand())  # noqa: NPY002  the generator that all share
 
     async with open_room(tmp_path, ["numpy", "there.is.no.such.module"]) as room:
         values = [await (await room.worker()).value(draw) for _ in range(2)]
     assert values[0] != values[1]
+    said = "preload: there.is.no.such.module is not loaded: No module named 'there'\n"
+    assert capfd.readouterr().err.count(said) == 1
 
 
 # -- limits and ends -----------------------------------------------------------------------------

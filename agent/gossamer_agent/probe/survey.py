@@ -19,7 +19,6 @@ from gossamer_agent.probe import (
     host,
     memory,
     python,
-    resource,
     scheduler,
     sensors,
     speed,
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from gossamer_agent.config import AgentConfig
 
 T = TypeVar("T")
-
-NONE: Final[tuple[str, ...]] = ()
 
 SLOW_S: Final = 1.0
 """A probe that takes longer is named in the warnings: a hanging disk or driver delays starts."""
@@ -85,7 +82,8 @@ def survey(
 
     `version`: Gossamer's own. `root` and `environ` stand for the machine; tests give others.
     Never raises. Takes some ms, besides what GPU drivers take. What costs money and power, and
-    the named data, are `Document`'s: they are told, not found.
+    the named data, are `Document`'s: they are told, not found; so are the named resources, which
+    come and go.
     """
     asked = Survey(skip=config.probe_skip)
     own = python.running()
@@ -98,8 +96,6 @@ def survey(
         gpus = asked.ask("gpu", lambda: gpu.probe(visible), gpus)
         for failure in gpus.failures:
             asked.warn("gpu", failure)
-    for missing in asked.ask("resource", lambda: resource.missing(config.resources, root), NONE):
-        asked.warn("resource", missing)
     return Capabilities(
         agent=config.name,
         site=config.site,

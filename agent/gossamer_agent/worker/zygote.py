@@ -162,9 +162,12 @@ def _ignore(_number: int, _frame: object) -> None:
 def _preload(name: str) -> None:
     try:
         importlib.import_module(name)
-    except ImportError:
-        # Said in the agent's configuration, but not there: calls that need it will say so.
-        return
+    except ImportError as error:
+        # Calls do without, but for those that need it, which will say so themselves. Where the
+        # worker has none of its own, cloudpickle is put beside it.
+        if name != "cloudpickle":
+            sys.stderr.write(f"preload: {name} is not loaded: {error}\n")
+            sys.stderr.flush()
     except Exception:  # noqa: BLE001  a module of the user's: it may raise anything
         traceback.print_exc()
 

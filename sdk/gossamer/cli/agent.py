@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
+import time
 import tomllib
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,6 +18,9 @@ from gossamer.cli.face import Command, Face, Failure, Group, pass_face
 from gossamer.cli.options import agent_options, context_option
 from gossamer_mesh.places import private_dir, runtime_dir
 from gossamer_mesh.subjects import check_name
+
+UNREAD_S: Final = 600.0
+"""Within this every agent has read its access file; it takes a second or two."""
 
 
 @click.group(cls=Group)
@@ -52,10 +59,13 @@ def start(
         # It is to be part of a file's name, too.
         check_name(name, "--name")
     # A config file may name the mesh itself, and knows better than what happens to run here.
-    if access is None and (target_mesh is not None or not _names_its_mesh(config)):
+    made = access is None and (target_mesh is not None or not _names_its_mesh(config))
+    if made:
         access = _access_file(target_mesh, name)
     options = AgentOptions(config=config or "", name=name, site=site, labels=labels)
     command = agent_process.command(access, options)
+    if made:
+        command.append("--forget-access")
     if face.json:
         # Not stdout itself: the agent closes what it is given.
         said = os.dup(1)
@@ -82,7 +92,17 @@ def _access_file(target: str | None, name: str) -> Path:
             "no mesh to join: start one here with gossamer up, or name one with --access FILE, "
             "--context NAME or $GOSSAMER_URL"
         )
-    # By name, so that starting an agent again and again leaves one file.
-    path = private_dir(runtime_dir() / "agents") / f"{name or os.uname().nodename}.json"
+    folder = private_dir(runtime_dir() / "agents")
+    _sweep(folder)
+    # The agent removes it when it has read it. Of two that start at once each has its own.
+    path = folder / f"{name or os.uname().nodename}-{secrets.token_hex(4)}.json"
     access.save(path)
     return path
+
+
+def _sweep(folder: Path) -> None:
+    """Remove access files that agents did not live to read: they have passwords in them."""
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > UNREAD_S:
+                path.unlink()

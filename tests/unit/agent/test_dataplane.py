@@ -14,6 +14,7 @@ from gossamer_agent.handset import Handset
 from gossamer_agent.worker import frames
 from gossamer_agent.worker.page import Page
 from gossamer_mesh import subjects, wire
+from gossamer_mesh.complaints import EVERY_S, FIRST
 from gossamer_mesh.link.memory import MemoryNetwork
 from gossamer_placement import coordinates, statistics
 from gossamer_placement.coordinates import Coordinate
@@ -403,6 +404,16 @@ def test_nonsense_is_counted_and_ignored(site):
     site.send(subjects.control("a", "ann"), b"nonsense")
     assert site.plane.rejected == 2
     assert site.outs == []
+
+
+def test_garbage_without_end_does_not_fill_the_log(site, caplog):
+    for _ in range(1000):
+        site.send(subjects.run("a", "ann"), b"nonsense")
+    assert len(caplog.records) == FIRST
+    site.network.run_for(EVERY_S + 1)
+    site.plane.beat()
+    assert len(caplog.records) == FIRST + 1
+    assert f"and {1000 - FIRST} more like that; the last: a message on" in caplog.text
 
 
 def test_who_has_left_is_told_nothing_and_nothing_is_kept_for_it(site):

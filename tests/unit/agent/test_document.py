@@ -102,3 +102,21 @@ def test_a_document_with_text_that_is_none_is_refused():
     whole = capability.encode(msgspec.structs.replace(FOUND, host="mark"))
     with pytest.raises(ProtocolError, match="not a capability document"):
         capability.decode(whole.replace(b"mark", b"\xff\xfe\xfd\xfc"))
+
+
+def test_a_resource_that_is_not_there_is_not_offered_until_it_is():
+    told = build(name="a", resources=[{"name": "cam", "devices": ["/dev/x"]}, {"name": "licence"}])
+    found = msgspec.structs.replace(FOUND, warnings=("probe gpu: broken",))
+    document = Document(found, told, 0.0, {"cam": ("/dev/x",)})
+    assert document.current.resources == {"licence": 1}
+    assert document.current.warnings == (
+        "probe gpu: broken",
+        "the resource cam is not offered until it is there: there is no /dev/x",
+    )
+    assert not document.renewed(0.0, None)
+    assert not document.renewed(0.0, None, None, {"cam": ("/dev/x",)})
+    assert document.renewed(0.0, None, None, {})
+    assert document.current.resources == {"cam": 1, "licence": 1}
+    assert document.current.warnings == ("probe gpu: broken",)
+    assert document.renewed(0.0, None, None, {"cam": ("/dev/x",)})
+    assert (document.current.resources, document.current.revision) == ({"licence": 1}, 3)

@@ -7,6 +7,7 @@ import pytest
 
 from gossamer_agent import probe
 from gossamer_agent.config import build
+from gossamer_agent.probe import resource
 from gossamer_agent.probe.survey import SLOW_S, Survey, survey
 from gossamer_mesh import capability
 
@@ -115,16 +116,16 @@ def test_a_survey_of_this_machine_does_not_hold_up_its_agent():
     assert min(spent_s) < 0.030
 
 
-def test_a_device_that_is_missing_is_a_warning_that_names_it(tmp_path):
+def test_the_devices_and_paths_that_are_missing_are_found(tmp_path):
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/video0").touch()
     told = build(
         name="a",
         gpu=False,
-        resources=[{"name": "cam", "devices": ["/dev/video0", "/dev/video1"], "paths": ["/data"]}],
+        resources=[
+            {"name": "cam", "devices": ["/dev/video0", "/dev/video1"], "paths": ["/data"]},
+            {"name": "lens", "devices": ["/dev/video0"]},
+            {"name": "licence", "count": 2},
+        ],
     )
-    found = survey(told, incarnation=1, revision=1, root=tmp_path, environ={})
-    assert [one for one in found.warnings if "resource" in one] == [
-        "probe resource: cam: there is no /dev/video1",
-        "probe resource: cam: there is no /data",
-    ]
+    assert resource.missing(told.resources, tmp_path) == {"cam": ("/dev/video1", "/data")}

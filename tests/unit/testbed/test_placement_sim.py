@@ -249,3 +249,11 @@ def test_a_look_is_made_of_every_kind_of_job_and_writes_nothing():
 def test_what_was_found_of_nothing_is_no_row_of_responses():
     assert not ratios([], policies.OURS, "mean_s")
     assert callable(rows)
+
+
+def test_a_baseline_that_does_not_choose_cannot_be_made():
+    class Undecided(baselines._OneByOne):
+        """Leaves the choice open."""
+
+    with pytest.raises(TypeError, match="abstract"):
+        Undecided()
