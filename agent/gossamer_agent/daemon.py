@@ -23,7 +23,7 @@ from typing import Final
 
 import trio
 
-from gossamer_agent import incarnation
+from gossamer_agent import clock, incarnation
 from gossamer_agent.cargo import Cargo
 from gossamer_agent.config import AgentConfig
 from gossamer_agent.dataplane import DataPlane, Notice
@@ -207,6 +207,7 @@ class _Agent:
         self._drained = trio.Event()
         self._killed_now = trio.Event()
         self._denied: ConfigError | None = None
+        self._put_between = (0.0, 0.0)
 
     async def live(self, lifeline: int | None) -> None:
         self._token = trio.lowlevel.current_trio_token()
@@ -292,12 +293,14 @@ class _Agent:
         document = capability.encode(current)
         bucket = bus.key_value(subjects.AGENTS_BUCKET)
         while True:
+            put_s = time.time()
             try:
                 await bucket.put(self._config.name, document)
             except MeshError as error:
                 _log.warning("the capability document is not published yet: %s", error)
                 await trio.sleep(PUBLISH_RETRY_S)
             else:
+                self._put_between = put_s, time.time()
                 break
         self._link.post(lambda: self._data.beat(current.revision))
 
@@ -312,6 +315,7 @@ class _Agent:
             self._link.post(lambda: answer(self._data.statistics()))
 
         with self._renewing:
+            await self._say_clock(bus)
             while True:
                 due_s = self._document.next_change_s(_seconds_of_day())
                 with trio.move_on_after(min(STATISTICS_S, max(due_s, LATE_S))) as waiting:
@@ -326,6 +330,27 @@ class _Agent:
                 missing = await self._look_for_resources()
                 if self._document.renewed(_seconds_of_day(), statistics, self._allowed, missing):
                     await self._publish(bus)
+                    if self._document.current.clock_off_s:
+                        await self._say_clock(bus)
+
+    async def _say_clock(self, bus: Bus) -> None:
+        """Compare our clock with the server's, and publish what is to be said of it, if anything.
+
+        When we join, and while it is said to be off: it may be set meanwhile.
+        """
+        put_s, answered_s = self._put_between
+        try:
+            stored_s = await bus.key_value(subjects.AGENTS_BUCKET).stored_at(self._config.name)
+        except MeshError as error:
+            _log.info("our clock is not compared with the server's: %s", error)
+            return
+        if stored_s is not None:
+            measured_s = clock.off_s(put_s, answered_s, stored_s)
+            said_s = clock.told(measured_s, self._document.current.clock_off_s)
+            if self._document.renewed(_seconds_of_day(), None, clock_off_s=said_s):
+                for line in clock.warning(said_s):
+                    _log.warning("%s", line)
+                await self._publish(bus)
 
     async def _look_for_resources(self) -> Missing:
         """See which of the named resources are there now; say what has changed."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from gossamer_agent import clock
 from gossamer_agent.tables import next_change_s, value_at
 from gossamer_mesh.capability import Capabilities, Power, Price
 
@@ -36,6 +37,7 @@ class Document:
     ) -> None:
         self._config = config
         self._warnings = surveyed.warnings
+        self._missing = missing
         self.current = msgspec.structs.replace(
             surveyed,
             price=_price(config, seconds_of_day),
@@ -52,17 +54,21 @@ class Document:
         statistics: bytes | None,
         allowed: tuple[str, ...] | None = None,
         missing: Missing | None = None,
+        clock_off_s: float | None = None,
     ) -> bool:
         """Make the next revision if anything has changed; tell whether it has.
 
         `statistics`: what is to be published of functions, None if that has not changed;
-        `allowed`: the digests of those that may run, `missing`: as above, None likewise.
+        `allowed`: the digests of those that may run, `missing`: as above, `clock_off_s`: what is
+        said of the clock, None likewise.
         """
         before = self.current
-        resources, warnings = before.resources, before.warnings
+        resources = before.resources
         if missing is not None:
+            self._missing = missing
             resources = _offered(self._config, missing)
-            warnings = (*self._warnings, *not_offered(missing))
+        off_s = before.clock_off_s if clock_off_s is None else clock_off_s
+        warnings = (*self._warnings, *not_offered(self._missing), *clock.warning(off_s))
         after = msgspec.structs.replace(
             before,
             price=_price(self._config, seconds_of_day),
@@ -71,6 +77,7 @@ class Document:
             allowed=before.allowed if allowed is None else allowed,
             resources=resources,
             warnings=warnings,
+            clock_off_s=off_s,
         )
         if after == before:
             return False

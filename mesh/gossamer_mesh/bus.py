@@ -124,6 +124,10 @@ class Bucket:
         """Return the entry, or None if there is none."""
         return await self._bus.outcome(partial(self._bucket.get, key))
 
+    async def stored_at(self, key: str) -> float | None:
+        """Return when the key was put last, by the server's clock; None if it never was."""
+        return await self._bus.outcome(partial(self._bucket.stored_at, key))
+
     async def delete(self, key: str) -> None:
         """Remove the key, present or not."""
         await self._bus.outcome(partial(self._bucket.delete, key))

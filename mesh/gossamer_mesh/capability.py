@@ -92,7 +92,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     `resources` how many there are of each thing that one call at a time can have; `allow` what
     alone it was told to run, None for anything, and `allowed` the digests, in hex, of those that
     are registered; `left`: this is the last document of an agent that is gone, which keeps the
-    number of its incarnation.
+    number of its incarnation; `clock_off_s`: by how much its clock is ahead of the server's, where
+    that is more than a minute (nothing is reckoned with it: it is for people).
     """
 
     agent: str
@@ -125,6 +126,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     allow: tuple[str, ...] | None = None
     allowed: tuple[str, ...] = ()
     left: bool = False
+    clock_off_s: float = 0.0
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -18,6 +18,7 @@ import gossamer
 from gossamer import MeshError, TaskLostError
 from gossamer.agent_process import AgentProcess
 from gossamer_mesh import subjects, wire
+from gossamer_mesh.capability import Capabilities
 from tests.abuse.conftest import WITHIN_S, Ground, Trying
 from tests.abuse.raw import RawClient, until
 
@@ -238,7 +239,16 @@ def test_a_machine_whose_clock_is_wrong(
         assert [there.submit(double, x).result(WITHIN_S) for x in range(50)] == list(
             range(0, 100, 2)
         )
-        told.happened = "joins, and calls run"
+
+        def said() -> list[Capabilities]:
+            documents = [row.document for row in client.agents()]
+            return [each for each in documents if each.agent == "elsewhen" and each.clock_off_s]
+
+        until(lambda: bool(said()))
+        (document,) = said()
+        assert abs(document.clock_off_s - seconds) < BOUND_S
+        assert any(line.startswith("its clock is") for line in document.warnings)
+        told.happened = "joins, says that its clock is off, and calls run"
 
 
 @pytest.mark.parametrize("ending", ["left", "killed"])

@@ -253,6 +253,18 @@ def test_a_value_that_was_put_is_got(mesh, topic):
     assert got[1] == Entry("key", b"value", got[0])
 
 
+def test_the_server_says_when_a_value_was_stored(mesh, topic):
+    got = []
+    bucket = mesh.make("one").key_value(topic)
+    bucket.stored_at("key", got.append)
+    assert mesh.settle(lambda: len(got) == 1)
+    assert got == [None]
+    for count in (1, 2):
+        bucket.put("key", b"value", lambda _: bucket.stored_at("key", got.append))
+        assert mesh.settle(lambda count=count: len(got) == 1 + count)
+    assert 0 <= got[1] < got[2] < got[1] + 60
+
+
 def test_what_is_created_is_there_and_is_not_created_again_until_it_was_deleted(mesh, topic):
     got = []
     one, other = mesh.make("one").key_value(topic), mesh.make("other").key_value(topic)

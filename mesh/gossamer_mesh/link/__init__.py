@@ -85,6 +85,10 @@ class KeyValue(Protocol):
 
     def get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None: ...
 
+    def stored_at(self, key: str, done: Callable[[float | MeshError | None], None]) -> None:
+        """Say when the key was put last, in seconds since 1970 by the server's clock, if it was."""
+        ...
+
     def delete(self, key: str, done: Callable[[MeshError | None], None]) -> None: ...
 
     def watch(self, deliver: Callable[[Entry | None], None]) -> Handle:

@@ -191,7 +191,7 @@ class MemoryNetwork:
         return self._way.delay_s + self._way.jitter_s * self._rng.random()
 
     def bucket(self, name: str) -> Bucket:
-        return self._buckets.setdefault(name, Bucket())
+        return self._buckets.setdefault(name, Bucket(self.now))
 
     def forget(self, link: MemoryLink) -> None:
         if link in self._links:

@@ -14,15 +14,18 @@ T = TypeVar("T")
 class Bucket:
     """What the server keeps: the last value of each key, and who wants to hear of changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
         self._revision = 0
         self._entries: dict[str, Entry] = {}
+        self._stored_at: dict[str, float] = {}
         self._watches: list[_Watch] = []
 
     def put(self, key: str, value: bytes | None) -> int:
         """Store `value`, or the mark of a deletion; return the revision."""
         self._revision += 1
         entry = Entry(key, value, self._revision)
+        self._stored_at[key] = self._now()
         self._entries.pop(key, None)
         if value is not None:
             self._entries[key] = entry
@@ -36,6 +39,9 @@ class Bucket:
 
     def get(self, key: str) -> Entry | None:
         return self._entries.get(key)
+
+    def stored_at(self, key: str) -> float | None:
+        return self._stored_at.get(key)
 
     def entries(self) -> tuple[Entry, ...]:
         """Return what is present, oldest change first, as a stream replays it."""
@@ -123,6 +129,9 @@ class MemoryKeyValue:
 
     def get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None:
         self._path.ask(lambda: self._bucket.get(key), done)
+
+    def stored_at(self, key: str, done: Callable[[float | MeshError | None], None]) -> None:
+        self._path.ask(lambda: self._bucket.stored_at(key), done)
 
     def delete(self, key: str, done: Callable[[MeshError | None], None]) -> None:
         def operation() -> None:

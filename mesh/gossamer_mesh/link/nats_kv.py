@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import functools
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final, Protocol, cast
@@ -51,9 +52,14 @@ class _Bucket(Protocol):
     async def watchall(self) -> _Watcher: ...
 
 
+class _Stored(Protocol):
+    time: dt.datetime | None
+
+
 class _JetStream(Protocol):
     async def key_value(self, bucket: str) -> _Bucket: ...
     async def create_key_value(self, config: KeyValueConfig) -> _Bucket: ...
+    async def get_msg(self, stream_name: str, *, subject: str) -> _Stored: ...
 
 
 class _Connection(Protocol):
@@ -98,6 +104,9 @@ class NatsKeyValue:
 
     def get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None:
         self._start(self._get(key, done))
+
+    def stored_at(self, key: str, done: Callable[[float | MeshError | None], None]) -> None:
+        self._start(self._stored_at(key, done))
 
     def delete(self, key: str, done: Callable[[MeshError | None], None]) -> None:
         self._start(self._delete(key, done))
@@ -165,6 +174,20 @@ class NatsKeyValue:
             done(self._error(error))
         else:
             done(Entry(key, found.value or b"", found.revision or 0))
+
+    async def _stored_at(self, key: str, done: Callable[[float | MeshError | None], None]) -> None:
+        try:
+            await self._open()
+            js = cast("_Connection", self._link.client).jetstream(timeout=REQUEST_S)
+            # nats-py's bucket leaves the time out.
+            subject = f"$KV.{self._name}.{key}"
+            found = await js.get_msg(f"KV_{self._name}", subject=subject)
+        except nats.js.errors.NotFoundError:
+            done(None)
+        except _FAILURES as error:
+            done(self._error(error))
+        else:
+            done(found.time.timestamp() if found.time is not None else None)
 
     async def _delete(self, key: str, done: Callable[[MeshError | None], None]) -> None:
         try:

@@ -120,3 +120,17 @@ def test_a_resource_that_is_not_there_is_not_offered_until_it_is():
     assert document.current.warnings == ("probe gpu: broken",)
     assert document.renewed(0.0, None, None, {"cam": ("/dev/x",)})
     assert (document.current.resources, document.current.revision) == ({"licence": 1}, 3)
+
+
+def test_a_clock_that_is_off_is_said_in_a_number_and_in_words():
+    document = document_of()
+    assert not document.renewed(0.0, None, clock_off_s=0.0)
+    assert document.renewed(0.0, None, clock_off_s=-7200.0)
+    assert document.current.clock_off_s == -7200.0
+    assert document.current.warnings == (
+        "its clock is 2h behind the server's: set it, as with NTP",
+    )
+    assert not document.renewed(0.0, None)
+    assert document.renewed(0.0, None, clock_off_s=0.0)
+    assert (document.current.clock_off_s, document.current.warnings) == (0.0, ())
+    assert document.farewell().clock_off_s == 0.0
