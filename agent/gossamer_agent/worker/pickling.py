@@ -27,6 +27,7 @@ IN_BAND_BYTES = 1024
 """Smaller buffers stay in the pickle."""
 
 _MAX_TRIES = 500
+_SHOWN_STEPS = 6
 _MAX_CHAIN = 16
 _MAX_TEXT = 64 * 1024
 
@@ -321,7 +322,7 @@ def _shown(key: Any) -> str:
 
 def _culprit(value: Any) -> tuple[str, Any]:
     """Follow the parts of `value` that cannot be pickled to the innermost: (path, part)."""
-    path, tries, going = "result", 0, True
+    steps, tries, going = ["result"], 0, True
     seen: list[int] = []
     while going and id(value) not in seen:
         seen.append(id(value))
@@ -333,9 +334,14 @@ def _culprit(value: Any) -> tuple[str, Any]:
                 if tries > _MAX_TRIES:
                     break
                 if not _can_be_pickled(part):
-                    value, path, going = part, path + step, True
+                    value, going = part, True
+                    steps.append(step)
                     break
-    return path, value
+    left_out = len(steps) - 2 * _SHOWN_STEPS
+    if left_out > 1:
+        steps[_SHOWN_STEPS:-_SHOWN_STEPS] = [" ... "]
+        steps.append(f" ({left_out} steps left out)")
+    return "".join(steps), value
 
 
 def _can_be_pickled(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, cast
@@ -10,6 +11,11 @@ from typing import Any, Final, NamedTuple, cast
 _PROTOCOL: Final = 5
 _MAX_TRIES: Final = 500
 """Each try pickles a part; after so many, the path ends where it has come to."""
+
+_SHOWN_STEPS: Final = 6
+"""Of a longer way so many steps are shown at its beginning, and as many at its end."""
+
+_STEP: Final = re.compile(r"(?<!^)(?=[\[.])")
 
 
 class Culprit(NamedTuple):
@@ -42,7 +48,16 @@ def find_culprit(value: object, path: str, can_be_pickled: Callable[[object], bo
                     break
     kind = type(value)
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    return Culprit(path, f"{module}{kind.__qualname__}")
+    return Culprit(_shortened(path), f"{module}{kind.__qualname__}")
+
+
+def _shortened(path: str) -> str:
+    steps = _STEP.split(path)
+    left_out = len(steps) - 2 * _SHOWN_STEPS
+    if left_out <= 1:
+        return path
+    first, last = "".join(steps[:_SHOWN_STEPS]), "".join(steps[-_SHOWN_STEPS:])
+    return f"{first} ... {last} ({left_out} steps left out)"
 
 
 def _parts(value: object, path: str) -> Iterator[tuple[str, object]]:

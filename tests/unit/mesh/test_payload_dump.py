@@ -159,6 +159,25 @@ def test_an_unpicklable_keyword_argument_is_named_by_its_keyword(value, path):
     assert caught.value.fields["path"] == path
 
 
+@pytest.mark.parametrize(
+    ("depth", "path"),
+    [
+        (12, "where" + "[1]" * 12),
+        (40, "where" + "[1]" * 5 + " ... " + "[1]" * 6 + " (29 steps left out)"),
+    ],
+)
+def test_of_a_long_way_to_the_culprit_the_first_and_the_last_steps_are_named(depth, path):
+    value = threading.Lock()
+    for _ in range(depth):
+        value = [0, value]
+    with pytest.raises(PayloadError) as caught:
+        dump_arguments((), {"where": value}, what="f")
+    assert f"because {path} is a _thread.lock" in str(caught.value)
+    with pytest.raises(pickling.PicklingFailure) as failed:
+        pickling.dump_value(value)
+    assert f": {path.replace('where', 'result')} is of type" in str(failed.value)
+
+
 def test_an_argument_whose_pickling_raises_is_named_too():
     class Stubborn:
         def __reduce__(self):
