@@ -20,7 +20,7 @@ from blake3 import blake3
 import gossamer
 from gossamer_mesh import server, subjects, wire
 from gossamer_mesh.access import Access
-from gossamer_mesh.blob import Depot, Held, Store, chunk, handshake
+from gossamer_mesh.blob import SHARED_MEMORY, Depot, Held, Store, chunk, handshake
 from gossamer_mesh.blob.shipping import MOST_SHIPPED
 from gossamer_mesh.blob.ways import LEAST_BYTES
 from gossamer_mesh.errors import MeshError
@@ -46,13 +46,20 @@ class Party:
     """A depot with links of its own, that counts what comes in chunks."""
 
     def __init__(
-        self, access: Access, name: str, folder: Path, kind: type[NatsLink], *, direct: bool
+        self,
+        access: Access,
+        name: str,
+        folder: Path,
+        kind: type[NatsLink],
+        *,
+        direct: bool,
+        share: bool,
     ) -> None:
         self.name = name
         self.link = kind.connect(access, name=name)
         self.store = Store(name, [folder], keeps=True)
         bulk = functools.partial(kind.connect, access, name=f"{name}-bulk")
-        self.depot = Depot(self.link, name, self.store, bulk, share=False, direct=direct)
+        self.depot = Depot(self.link, name, self.store, bulk, share=share, direct=direct)
         self.chunks: list[chunk.Chunk] = []
         self.link.subscribe(subjects.all_chunks(name), self._count)
         self.kept: list[Held] = []
@@ -180,7 +187,14 @@ class Ground:
         self.parties: list[Party | Holder] = []
 
     def party(self, name: str, kind: type[NatsLink] = NatsLink, *, direct: bool = True) -> Party:
-        made = Party(self.server.access, name, self.folder, kind, direct=direct)
+        made = Party(self.server.access, name, self.folder, kind, direct=direct, share=False)
+        self.parties.append(made)
+        return made
+
+    def sharing(self, name: str, folder: Path) -> Party:
+        """One that lets others on this machine have its files."""
+        access = self.server.access
+        made = Party(access, name, folder, NatsLink, direct=True, share=True)
         self.parties.append(made)
         return made
 
@@ -434,6 +448,28 @@ def test_who_may_have_it_no_more_is_brought_no_more_and_is_no_intruder(
     bob.ask(wanted)
     until(lambda: ann.depot.refused)
     assert not warnings(caplog)
+
+
+# -- on one machine ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("holder", ["memory", "disk"])
+def test_what_lies_on_another_device_of_this_machine_is_copied(
+    ground: Ground, tmp_path: Path, holder: str
+) -> None:
+    if SHARED_MEMORY.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second device: temporary files are in /dev/shm")
+    places = (SHARED_MEMORY, tmp_path)[:: 1 if holder == "memory" else -1]
+    ann, bob = ground.sharing("ann", places[0]), ground.sharing("bob", places[1])
+    content = os.urandom(9 * MiB)
+    held, blob = ann.offer(content, "bob")
+    assert bob.fetch(blob).content() == content
+    assert (bob.depot.linked_bytes, bob.depot.fetched_bytes) == (held.size, 0)
+    # What cannot be copied is had as from afar.
+    other, blob = ann.offer(content[1:], "bob")
+    other.path.rename(other.path.with_name("away"))
+    assert "no more" in str(bob.fetch(blob).outcome())
+    assert bob.store.total_bytes == held.size
 
 
 # -- whole processes -----------------------------------------------------------------------------

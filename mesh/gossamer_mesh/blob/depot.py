@@ -8,6 +8,7 @@ link's thread.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -21,6 +22,7 @@ from gossamer_mesh.blob import chunk
 from gossamer_mesh.blob.berth import FullError
 from gossamer_mesh.blob.direct import Direct
 from gossamer_mesh.blob.fetching import LEASE_S, Fetching
+from gossamer_mesh.blob.place import shared
 from gossamer_mesh.blob.serving import Piece, Serving
 from gossamer_mesh.blob.store import Held, Store
 from gossamer_mesh.blob.transfer import Done, Transfer
@@ -124,9 +126,9 @@ class Depot:
     def fetch(self, blob: Blob, done: Done, *, thank: bool = False) -> Callable[[], int]:
         """Have `blob` from its holder: `done` gets it held, or why it cannot be had.
 
-        At once where it is here already or lies on this machine. Verified by its digest unless
-        the holder is a process of the same user on the same machine. `thank`: tell the holder.
-        Returns what tells how many bytes of it are here.
+        At once where it is here already or lies on this machine, soon where that takes a copy.
+        Verified by its digest unless the holder is a process of the same user on the same
+        machine. `thank`: tell the holder. Returns what tells how many bytes of it are here.
         """
         try:
             if blob.size <= 0 or len(blob.digest) != DIGEST_BYTES:
@@ -135,15 +137,38 @@ class Depot:
             if here is None and self._share:
                 here = self.store.link(blob)
                 self.linked_bytes += blob.size if here else 0
-            if here is None:
-                return self._fetch_from_afar(blob, self._thanking(blob, done) if thank else done)
         except (MeshError, OSError) as error:
-            known = error if isinstance(error, MeshError) else self._no_file(blob, error)
-            done(known)
+            done(self._known(blob, error))
             return lambda: 0
-        self.store.used_by(blob.digest, blob.holder)
-        (self._thanking(blob, done) if thank else done)(here)
-        return lambda: blob.size
+        then = self._thanking(blob, done) if thank else done
+        if here is not None:
+            self.store.used_by(blob.digest, blob.holder)
+            then(here)
+            return lambda: blob.size
+        if self._share and blob.directory and shared(blob) is not None:
+            self.store.chore(functools.partial(self._copy, blob, then))
+            return lambda: 0
+        return self._fetch_from_afar(blob, then)
+
+    def _copy(self, blob: Blob, done: Done) -> None:
+        """Have what lies on this machine, on another device. In the store's thread."""
+        outcome: Held | MeshError | None
+        try:
+            outcome = self.store.copy(blob)
+        except MeshError as error:
+            outcome = error
+
+        def ended() -> None:
+            if outcome is None:
+                self._fetch_from_afar(blob, done)
+                return
+            if isinstance(outcome, Held):
+                self.linked_bytes += blob.size
+                self.store.used_by(blob.digest, blob.holder)
+            done(outcome)
+
+        with contextlib.suppress(LinkClosedError):
+            self._link.post(ended)
 
     def _thanking(self, blob: Blob, done: Done) -> Done:
         def thank(outcome: Held | MeshError) -> None:
@@ -154,18 +179,24 @@ class Depot:
         return thank
 
     def _fetch_from_afar(self, blob: Blob, done: Done) -> Callable[[], int]:
-        place = self.store.room(blob.size)
-        self._numbers += 1
-        machine = Fetching(self._numbers, blob.digest, blob.size, self._link.now())
         try:
-            transfer = Transfer(machine, blob, place, place.fresh(), done)
-        except OSError:
-            self.store.unroom(blob.size)
-            raise
+            place = self.store.room(blob.size)
+            self._numbers += 1
+            machine = Fetching(self._numbers, blob.digest, blob.size, self._link.now())
+            try:
+                transfer = Transfer(machine, blob, place, place.fresh(), done)
+            except OSError:
+                self.store.unroom(blob.size)
+                raise
+        except (MeshError, OSError) as error:
+            done(self._known(blob, error))
+            return lambda: 0
         self._in_bulk(functools.partial(self._start, transfer))
         return lambda: machine.got_bytes
 
-    def _no_file(self, blob: Blob, error: OSError) -> MeshError:
+    def _known(self, blob: Blob, error: MeshError | OSError) -> MeshError:
+        if isinstance(error, MeshError):
+            return error
         return self.store.no_space(blob.size, str(error.strerror))
 
     def _say(self, holder: str, what: wire.Asked) -> None:

@@ -24,7 +24,7 @@ from blake3 import blake3
 
 from gossamer_mesh.blob import layout, spares
 from gossamer_mesh.blob.layout import Buffer
-from gossamer_mesh.blob.place import Place, shared
+from gossamer_mesh.blob.place import Place, copy, shared
 from gossamer_mesh.blob.spares import Spares
 from gossamer_mesh.errors import MeshError, PayloadError, PayloadTooLargeError
 from gossamer_mesh.units import show_bytes
@@ -221,6 +221,25 @@ class Store:
             path.unlink(missing_ok=True)
         self.unroom(blob.size)
         return None
+
+    def copy(self, blob: Blob) -> Held | None:
+        """Have `blob` by a copy of its holder's file, where a link cannot be: on another device.
+
+        None where the file is not seen, or goes. `PayloadTooLargeError` if there is no room.
+        """
+        source = shared(blob) if blob.directory else None
+        if source is None:
+            return None
+        place = self.room(blob.size)
+        path = place.fresh()
+        try:
+            copy(source, self._writable(place, path, blob.size), blob.size)
+        except OSError as error:
+            _log.info("a payload on this machine cannot be copied: %s", error)
+            path.unlink(missing_ok=True)
+            self.unroom(blob.size)
+            return None
+        return self.commit(place, path, blob.digest, blob.size)
 
     def commit(
         self, place: Place, path: Path, digest: bytes, size: int, home: Path | None = None

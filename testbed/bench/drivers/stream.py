@@ -1,7 +1,9 @@
 """Large payloads over a link, with no shared memory, beside one TCP stream; prints the ratios.
 
-The agent shares no files with its callers, so that both ways go through the server. The TCP
-stream is between the same two processes: the client, and the worker that a call runs in.
+The agent shares no files with its callers, so that all is sent. The TCP stream is between the
+same two processes: the client, and the worker that a call runs in. What is sent is `bytes`, which
+the worker reads, or with "array" a numpy array, which it maps; with "chunks" all goes through the
+server.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import gossamer
 from gossamer.agent_process import AgentOptions, launch
@@ -22,6 +24,10 @@ from gossamer_mesh import server as embedded_server
 PIECE_BYTES: Final = 512 * 1024
 END_S: Final = 5.0
 WAIT_S: Final = 120.0
+
+
+Buffer = Any
+"""`bytes` or a numpy array."""
 
 
 def drain(port: int, size: int) -> int:
@@ -34,8 +40,18 @@ def drain(port: int, size: int) -> int:
     return got
 
 
-def length(data: bytes) -> int:
-    return len(data)
+def length(data: Buffer) -> int:
+    return memoryview(data).nbytes
+
+
+def content(size: int, *, array: bool) -> Buffer:
+    """Return something new of that size, which no cache can have."""
+    if not array:
+        return os.urandom(size)
+    import numpy as np  # noqa: PLC0415  only to send one
+
+    made: Buffer = np.frombuffer(os.urandom(size), np.uint8).copy()
+    return made
 
 
 def over_tcp(mesh: gossamer.Mesh, size: int) -> float:
@@ -52,16 +68,17 @@ def over_tcp(mesh: gossamer.Mesh, size: int) -> float:
             return time.perf_counter() - begun
 
 
-def over_mesh(mesh: gossamer.Mesh, data: bytes) -> float:
-    """Return the seconds from the call to its result: written down, sent, checked, mapped."""
+def over_mesh(mesh: gossamer.Mesh, data: Buffer) -> float:
+    """Return the seconds from the call to its result: written down, sent, checked, read."""
     begun = time.perf_counter()
-    if mesh.submit(length, data).result(WAIT_S) != len(data):
+    if mesh.submit(length, data).result(WAIT_S) != memoryview(data).nbytes:
         raise ValueError("the call got something else than was sent")
     return time.perf_counter() - begun
 
 
 def main() -> None:
     size, rounds = int(sys.argv[1]), int(sys.argv[2])
+    array, direct = "array" in sys.argv, "chunks" not in sys.argv
     with tempfile.TemporaryDirectory(prefix="gsm-stream-") as folder:
         config = Path(folder) / "agent.toml"
         config.write_text("work.slots = 1\ncache.share = false\n")
@@ -71,13 +88,13 @@ def main() -> None:
         agent = launch(access, options, log=Path(folder) / "agent.log", lifeline=True)
         try:
             agent.wait_ready()
-            with gossamer.connect(access) as mesh:
+            with gossamer.connect(access, direct=direct) as mesh:
                 # The second connection is there from the first one on.
                 over_mesh(mesh, os.urandom(PIECE_BYTES))
                 ratios: list[float] = []
                 for _ in range(rounds):
                     tcp_s = over_tcp(mesh, size)
-                    ratios.append(tcp_s / over_mesh(mesh, os.urandom(size)))
+                    ratios.append(tcp_s / over_mesh(mesh, content(size, array=array)))
             print(json.dumps(ratios))
         finally:
             agent.ask_to_end()
