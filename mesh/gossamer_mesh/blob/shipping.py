@@ -109,6 +109,9 @@ class Shipping:
                 self.under_way -= 1
                 if sock is not None:
                     self._socks.discard(sock)
+                    # A forked child may have a copy: it must not keep the asker waiting.
+                    with contextlib.suppress(OSError):
+                        sock.shutdown(socket.SHUT_RDWR)
                     sock.close()
 
 
