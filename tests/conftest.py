@@ -16,6 +16,8 @@ TESTS = Path(__file__).parent
 REAL = frozenset({TESTS / "integration", TESTS / "abuse"})
 RUN_MARK = "GOSSAMER_TEST_RUN"
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+# Of properties, which take many times their time beside other load.
+PATIENCE_S = 600
 # A SIGKILL to a process group takes effect a moment after the call that sent it.
 LAST_BREATH_S = 5.0
 
@@ -27,6 +29,9 @@ settings.load_profile("gate" if IN_CI else "desk")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if TESTS / "property" in item.path.parents:
+            # Interrupted under coverage, which may hold its lock just then, it would never end.
+            item.add_marker(pytest.mark.timeout(PATIENCE_S))
         if REAL.intersection(item.path.parents):
             item.add_marker(pytest.mark.integration)
             # Other load on the machine can outlast any bound. A second failure stands, and the

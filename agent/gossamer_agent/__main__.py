@@ -57,6 +57,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         from gossamer_agent import daemon  # noqa: PLC0415  see the module
         from gossamer_mesh import access  # noqa: PLC0415  see the module
+        from gossamer_mesh.acting import as_agent  # noqa: PLC0415  see the module
 
         found = access.load(settings.access)
         if options.forget_access:
@@ -68,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
 
         return daemon.run(
             settings,
-            found,
+            as_agent(found, settings.name, settings.site),
             zygote,
             ready=ready,
             lifeline=options.lifeline_fd,

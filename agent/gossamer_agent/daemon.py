@@ -113,7 +113,7 @@ def run(
     is held by another agent. Running calls get `config.drain_s` to end; a second signal, or the
     end of that time, kills them. No process outlives the call.
     """
-    name = f"{config.name}-{secrets.token_hex(4)}"
+    name = subjects.session(config.name, secrets.token_hex(4))
     link = NatsLink.connect(access, name=name)
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
     owner = own(directory)
@@ -211,7 +211,7 @@ class _Agent:
 
     async def live(self, lifeline: int | None) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        async with open_bus(self._link) as bus, trio.open_nursery() as nursery:
+        async with open_bus(self._link, self._config.name) as bus, trio.open_nursery() as nursery:
             await nursery.start(self._signals)
             nursery.start_soon(self._forker.run)
             await self._claim(bus)

@@ -147,7 +147,7 @@ class DataPlane:
         except ProtocolError as error:
             self._reject(message, error)
             return
-        caller = subjects.last_token(message.subject)
+        caller = subjects.speaker(message.subject, self._name)
         if self._left:
             self._left.discard(caller)
         self.step(ev.RunArrived(caller, run))
@@ -158,7 +158,7 @@ class DataPlane:
         except ProtocolError as error:
             self._reject(message, error)
             return
-        caller = subjects.last_token(message.subject)
+        caller = subjects.speaker(message.subject, self._name)
         match asked:
             case wire.Ping():
                 self._ping(caller, asked)

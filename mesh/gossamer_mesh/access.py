@@ -1,4 +1,4 @@
-"""How to reach a mesh: where its server is, and who we are there. Never shows the password."""
+"""How to reach a mesh: where its server is, and who we are there. Never shows a secret."""
 
 from __future__ import annotations
 
@@ -9,27 +9,45 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from gossamer_mesh.errors import ConfigError
-from gossamer_mesh.places import write_private
+from gossamer_mesh.errors import ConfigError, CredentialsError
+from gossamer_mesh.identity.claims import User, peek
+from gossamer_mesh.places import read_private, write_private
 
 SCHEMES: Final = ("nats", "tls")
 DEFAULT_PORT: Final = 4222
-_OTHERS: Final = 0o077
 
 
-class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A server's address, without credentials, and the user and password to give there."""
+class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A server's address, without credentials, and what shows there who we are.
+
+    Usually a user's token (`jwt`) and the `seed` of the key that it is about; on a server that is
+    not a mesh's own, a user and a password. `issuer`: the seed of the key that vouches for agents,
+    for who owns the mesh.
+    """
 
     url: str
-    user: str
-    password: str
+    user: str = ""
+    password: str = ""
+    jwt: str = ""
+    seed: str = ""
+    issuer: str = ""
+
+    @property
+    def name(self) -> str:
+        """The user's name, which is in all that is said on the mesh."""
+        return peek(self.jwt, User).name if self.jwt else self.user
+
+    @property
+    def founds(self) -> bool:
+        """Whether we make what is missing on the server: where nobody is there to have made it."""
+        return not self.jwt
 
     def __repr__(self) -> str:
-        return f"Access(url={self.url!r}, user={self.user!r}, password=…)"
+        return f"Access(url={self.url!r}, name={self.name!r}, …)"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # msgspec's own would show every field in rich's tracebacks and pretty-printing.
-        return [("url", self.url), ("user", self.user)]
+        return [("url", self.url), ("name", self.name)]
 
     def save(self, path: Path) -> None:
         """Write the access file at `path`, mode 0600, in one step."""
@@ -42,30 +60,24 @@ _decoder: Final = msgspec.json.Decoder(Access)
 def load(path: Path) -> Access:
     """Return what is in the access file `path`.
 
-    `ConfigError` if it is missing, is not an access file, or can be read by others: credentials
-    that others could have read are refused, as ssh refuses such keys.
+    `ConfigError` if it is missing, is not an access file, or can be read by others.
     """
-    try:
-        with path.open("rb") as file:
-            mode = path.stat().st_mode
-            data = file.read()
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the access file {path}: {error.strerror}", path=str(path)
-        ) from error
-    if mode & _OTHERS:
-        raise ConfigError(
-            f"the access file {path} can be read by others (mode {mode & 0o777:04o}, allowed "
-            f"0600): run chmod 600 {path}",
-            path=str(path),
-        )
+    data = read_private(path, "the access file")
     try:
         access = _decoder.decode(data)
-    except (ValueError, RecursionError) as error:
+        named = bool(access.jwt and access.seed) or bool(access.user and access.password)
+        name = access.name
+    except (ValueError, RecursionError, CredentialsError) as error:
         raise ConfigError(
-            f"{path} is not an access file ({error}): expected JSON with url, user and password",
+            f"{path} is not an access file ({error}): expected JSON with url, jwt and seed",
             path=str(path),
         ) from error
+    if not (named and name):
+        raise ConfigError(
+            f"{path} is not an access file (it says not who we are): expected JSON with url, jwt "
+            "and seed",
+            path=str(path),
+        )
     # What a person wrote by hand is held to the same rules as an address on the command line.
     return msgspec.structs.replace(access, url=_address(access.url))
 
@@ -84,7 +96,7 @@ def from_url(url: str) -> Access:
             "nats://user:password@host:port, or the name of a context, or an access file",
             url=redacted(url),
         )
-    return Access(url=address, user=unquote(parts.username), password=unquote(parts.password))
+    return Access(address, unquote(parts.username), unquote(parts.password))
 
 
 def redacted(url: str) -> str:

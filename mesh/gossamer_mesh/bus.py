@@ -243,7 +243,7 @@ class Bus:
 
 
 @asynccontextmanager
-async def open_bus(link: Link, name: str = "bus") -> AsyncGenerator[Bus, None]:
+async def open_bus(link: Link, name: str) -> AsyncGenerator[Bus, None]:
     """Use `link` from trio inside the block; closing the link stays its owner's task.
 
     `name`: the party's own, where the server holds each to its own inbox.

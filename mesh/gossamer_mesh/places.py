@@ -14,6 +14,8 @@ from pathlib import Path
 
 from gossamer_mesh.errors import ConfigError
 
+_OTHERS = 0o077
+
 
 def state_dir(*, make: bool = True) -> Path:
     """Return (and make) the directory for what outlives a process: servers, logs."""
@@ -80,3 +82,26 @@ def write_private(path: Path, data: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def read_private(path: Path, what: str) -> bytes:
+    """Return what is in a file that holds secrets; `what` it is called in the error.
+
+    `ConfigError` if it is missing or can be read by others: what others could have read is
+    refused, as ssh refuses such keys.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            data = file.read()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {what}, {path}: {error.strerror}", path=str(path)
+        ) from error
+    if mode & _OTHERS:
+        raise ConfigError(
+            f"{what} {path} can be read by others (mode {mode:04o}, allowed 0600): run chmod "
+            f"600 {path}",
+            path=str(path),
+        )
+    return data

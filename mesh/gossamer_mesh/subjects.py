@@ -1,7 +1,10 @@
 """The only place where a subject of the mesh is spelled.
 
 A subject names who speaks: an agent's name is in what it publishes, a caller's in what it asks,
-so that server permissions alone can hold each to its own name.
+so that server permissions alone can hold each to its own name (see `permissions`).
+
+An agent's name is one token. A caller's has two: its user's name and one for the session, for a
+user may have many processes on the mesh; to the mesh they are one party each.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ ROOT: Final = "gsm.v1"
 AGENTS_BUCKET: Final = "gsm-agents"
 FUNCTIONS_BUCKET: Final = "gsm-functions"
 CODE_BUCKET: Final = "gsm-code"
+BUCKETS: Final = (AGENTS_BUCKET, FUNCTIONS_BUCKET, CODE_BUCKET)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
@@ -38,12 +42,22 @@ def all_heartbeats() -> str:
     return f"{ROOT}.hb.*.*"
 
 
+def session(user: str, token: str) -> str:
+    """Return the name of one of a user's callers."""
+    return f"{user}.{token}"
+
+
+def user_of(caller: str) -> str:
+    """Return whose session a caller is; an agent is itself."""
+    return caller.partition(".")[0]
+
+
 def run(agent: str, caller: str) -> str:
     return f"{ROOT}.run.{agent}.{caller}"
 
 
 def all_runs(agent: str) -> str:
-    return f"{ROOT}.run.{agent}.*"
+    return f"{ROOT}.run.{agent}.>"
 
 
 def control(agent: str, caller: str) -> str:
@@ -51,7 +65,7 @@ def control(agent: str, caller: str) -> str:
 
 
 def all_controls(agent: str) -> str:
-    return f"{ROOT}.ctl.{agent}.*"
+    return f"{ROOT}.ctl.{agent}.>"
 
 
 def out(caller: str, agent: str) -> str:
@@ -64,11 +78,16 @@ def all_outs(caller: str) -> str:
 
 def inbox(caller: str, agent: str, number: int) -> str:
     """Where the server says "no responders" for message `number` of `caller` to `agent`."""
-    return f"_INBOX_{caller}.{agent}.{number}"
+    return f"{inbox_root(caller)}.{agent}.{number}"
 
 
 def all_inboxes(caller: str) -> str:
-    return f"_INBOX_{caller}.>"
+    return f"{inbox_root(caller)}.>"
+
+
+def inbox_root(party: str) -> str:
+    """Return where a party hears answers; nobody else may."""
+    return f"_INBOX.{party}"
 
 
 def join_claim(agent: str) -> str:
@@ -82,7 +101,7 @@ def blob(holder: str, asker: str) -> str:
 
 
 def all_blobs(holder: str) -> str:
-    return f"{ROOT}.blob.{holder}.*"
+    return f"{ROOT}.blob.{holder}.>"
 
 
 def chunks(asker: str, holder: str) -> str:
@@ -91,7 +110,7 @@ def chunks(asker: str, holder: str) -> str:
 
 
 def all_chunks(asker: str) -> str:
-    return f"{ROOT}.bin.{asker}.*"
+    return f"{ROOT}.bin.{asker}.>"
 
 
 def function_key(name: str, version: int) -> str:
@@ -99,8 +118,10 @@ def function_key(name: str, version: int) -> str:
     return f"{name}.{version}"
 
 
-def last_token(subject: str) -> str:
-    return subject.rpartition(".")[2]
+def speaker(subject: str, listener: str) -> str:
+    """Return who speaks on a subject on which `listener` (its name) is spoken to."""
+    # gsm . v1 . what . listener . speaker
+    return subject.split(".", 4 + listener.count("."))[-1]
 
 
 def inbox_parts(subject: str) -> tuple[str, int]:

@@ -69,9 +69,9 @@ def _mark_forked() -> None:
 os.register_at_fork(after_in_child=_mark_forked)
 
 
-def new_name() -> str:
-    """Return a name for this process on the mesh: unique, and short on the wire."""
-    return f"c-{secrets.token_hex(6)}"
+def new_name(user: str) -> str:
+    """Return a name for this process on the mesh: its user's, and what tells it from the others."""
+    return subjects.session(user, secrets.token_hex(6))
 
 
 class Client:
@@ -352,7 +352,7 @@ class Client:
         except ProtocolError as error:
             _log.warning("a message on %s was ignored: %s", message.subject, error)
             return
-        agent = subjects.last_token(message.subject)
+        agent = subjects.speaker(message.subject, self.name)
         now = self._link.now()
         if self._keeper.fleet.get(agent) is None:
             # Known first, so that its first message is not missed.

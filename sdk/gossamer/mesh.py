@@ -77,7 +77,7 @@ class Mesh(Submitter):
         """
         from gossamer_mesh.link.nats import NatsLink  # noqa: PLC0415  slow: only to connect
 
-        name = new_name()
+        name = new_name(access.name)
         try:
             link = NatsLink.connect(access, name=name)
         except BaseException:

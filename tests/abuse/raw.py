@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import threading
@@ -10,16 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from gossamer_mesh import access as access_file
+from gossamer_mesh.identity.nkey import KeyPair
+from tests.anybody import anybody
 
 READ_BYTES = 256 * 1024
 
 
 class RawClient:
-    """A connection with the mesh's own credentials; `heard` are (subject, reply, payload)."""
+    """A connection of one who may say all; `heard` are (subject, reply, payload)."""
 
     def __init__(self, access: Path) -> None:
-        found = access_file.load(access)
+        found = anybody(access)
         host, _, port = found.url.rpartition("/")[2].rpartition(":")
         self._socket = socket.create_connection((host, int(port)), timeout=10)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -27,7 +29,9 @@ class RawClient:
         self.errors: list[str] = []
         self._pongs = 0
         self._subscriptions = 0
-        login = {"verbose": False, "pedantic": False, "user": found.user, "pass": found.password}
+        nonce = json.loads(self._socket.recv(READ_BYTES).partition(b" ")[2])["nonce"]
+        proof = base64.b64encode(KeyPair.from_seed(found.seed).sign(nonce.encode())).decode()
+        login = {"verbose": False, "pedantic": False, "jwt": found.jwt, "sig": proof}
         self._send(b"CONNECT " + json.dumps(login).encode() + b"\r\n")
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -18,6 +18,7 @@ BOUND_S = 60.0
 A_SUBJECT = 140
 AGENTS = ("yard", "steady", "ghost")
 NONSENSE = 600
+NO_SUBJECT = {"check_name", "inbox_parts", "inbox_root", "session", "speaker", "user_of"}
 FAILED = re.compile(r"Traceback|callback .* failed|Error:")
 
 
@@ -29,7 +30,7 @@ def callers(raw: RawClient) -> set[str]:
     """Return who has something run meanwhile: the bystander."""
     raw.subscribe(subjects.all_runs("steady"))
     until(lambda: any(subject.startswith("gsm.v1.run") for subject, *_ in raw.heard))
-    return {subjects.last_token(subject) for subject, *_ in raw.heard}
+    return {subjects.speaker(subject, "steady") for subject, *_ in raw.heard}
 
 
 def every_subject(names: set[str]) -> list[str]:
@@ -37,7 +38,7 @@ def every_subject(names: set[str]) -> list[str]:
     found: list[str] = []
     for name, spell in inspect.getmembers(subjects, inspect.isfunction):
         parameters = inspect.signature(spell).parameters
-        if name.startswith("all_") or name in {"check_name", "last_token", "inbox_parts"}:
+        if name.startswith("all_") or name in NO_SUBJECT:
             continue
         for agent in AGENTS:
             for caller in ("mallory", *names):

@@ -6,8 +6,8 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
+import msgspec
 import pytest
 
 import gossamer
@@ -120,8 +120,9 @@ def proxy(ground: Ground) -> Iterator[Proxy]:
 def through(ground: Ground, proxy: Proxy) -> Iterator[gossamer.Mesh]:
     """A client whose connection goes through the proxy."""
     found = access_file.load(ground.access)
-    url = f"nats://{found.user}:{quote(found.password)}@127.0.0.1:{proxy.port}"
-    with gossamer.connect(url) as mesh:
+    way = ground.directory / "through.json"
+    msgspec.structs.replace(found, url=f"nats://127.0.0.1:{proxy.port}").save(way)
+    with gossamer.connect(way) as mesh:
         assert mesh.options(on="yard").submit(nap, 0.0, 1).result(WITHIN_S) == 1
         yield mesh
         # Its goodbye is to arrive.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +13,14 @@ from typing import Protocol
 
 import pytest
 
-from gossamer_mesh import server
+from gossamer_mesh import server_program
+from gossamer_mesh.access import Access
 from gossamer_mesh.link import Link, Way
 from gossamer_mesh.link.memory import MemoryNetwork
 from gossamer_mesh.link.nats import NatsLink
+from gossamer_mesh.wire import MAX_MESSAGE_BYTES
+
+PASSWORD = "of-the-tests"  # noqa: S105  a server that only they know
 
 
 class Adapter(Protocol):
@@ -71,18 +77,38 @@ class RealServer:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._running: server.Server | None = server.start(directory, lifeline=True)
-        self.access = self._running.access
-        self._port = self._running.port
+        self._port = -1
+        self._running: subprocess.Popen[bytes] | None = None
+        self.up()
+        # A server of anybody's, on which any subject may be spoken: links know no roles.
+        self.access = Access(f"nats://127.0.0.1:{self._port}", "ada", PASSWORD)
 
     def down(self) -> None:
         if self._running is not None:
-            self._running.stop()
+            self._running.terminate()
+            self._running.wait()
             self._running = None
 
     def up(self) -> None:
-        if self._running is None:
-            self._running = server.start(self._directory, port=self._port, lifeline=True)
+        if self._running is not None:
+            return
+        config = {
+            "listen": f"127.0.0.1:{self._port}",
+            "ports_file_dir": str(self._directory),
+            "authorization": {"user": "ada", "password": PASSWORD},
+            "jetstream": {"store_dir": str(self._directory)},
+            "max_payload": MAX_MESSAGE_BYTES,
+        }
+        path = self._directory / "server.conf"
+        path.write_text(json.dumps(config))
+        command = [server_program.find(), "--config", path, "--log", self._directory / "log"]
+        self._running = subprocess.Popen(command)
+        ports = self._directory / f"nats-server_{self._running.pid}.ports"
+        limit = time.monotonic() + 10
+        while not (ports.exists() and ports.read_bytes().endswith(b"}")):
+            assert time.monotonic() < limit, (self._directory / "log").read_text()
+            time.sleep(0.005)
+        self._port = int(json.loads(ports.read_text())["nats"][0].rpartition(":")[2])
 
 
 class NatsAdapter:
@@ -133,7 +159,7 @@ class NatsAdapter:
 
 @pytest.fixture(scope="module")
 def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
-    real = RealServer(tmp_path_factory.mktemp("nats") / "server")
+    real = RealServer(tmp_path_factory.mktemp("nats"))
     yield real
     real.down()
 

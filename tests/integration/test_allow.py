@@ -17,6 +17,7 @@ from gossamer_mesh.payload import dump_arguments
 pytestmark = pytest.mark.timeout(60)
 
 WITHIN_S = 15.0
+EVIL = subjects.session("owner", "evil")
 CHOOSY = """
     allow = ["describe@1", "other"]
     heartbeat.interval = "1s"
@@ -94,15 +95,15 @@ def test_who_claims_the_digest_of_an_allowed_function_runs_that_and_not_its_own(
         evil = mesh._job(touch)
         data, _ = dump_arguments((str(mark),), {}, what="evil")
         heard: list[wire.Record] = []
-        link = NatsLink.connect(load(fleet.access), name="evil")
+        link = NatsLink.connect(load(fleet.access), name=EVIL)
         link.subscribe(
-            subjects.all_outs("evil"), lambda m: heard.extend(wire.decode_out(m.payload).records)
+            subjects.all_outs(EVIL), lambda m: heard.extend(wire.decode_out(m.payload).records)
         )
         for task, digest in ((1, made.digest), (2, evil.function)):
             job = wire.Job(digest, "evil", code=evil.code)
             call = wire.Call(task, 1, bytes(data))
             run = wire.Run(candidate.document.incarnation, job, [call])
-            link.publish(subjects.run("choosy", "evil"), wire.encode(run))
+            link.publish(subjects.run("choosy", EVIL), wire.encode(run))
         until(lambda: len([one for one in heard if isinstance(one, wire.Done | wire.Refused)]) == 2)
         link.close()
     done, refused = sorted(

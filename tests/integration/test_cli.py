@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gossamer import contexts, local
 from gossamer.agent_process import AgentOptions, launch
 from gossamer_mesh.access import Access
+from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.process import current
 from gossamer_mesh.server import Server, start
 
@@ -126,16 +128,17 @@ def test_up_status_down(up: dict[str, Any]):
         assert process is None or not process.alive()
 
 
-def test_no_command_shows_the_password(up: dict[str, Any]):
+def test_no_command_shows_a_secret(up: dict[str, Any]):
     access = local.running()
     assert access is not None
     shown = "".join(
         done.stdout + done.stderr
         for done in (gossamer("up"), gossamer("status", "--json"), gossamer("logs", "--debug"))
     )
-    assert access.password not in shown
+    assert access.seed not in shown
+    assert access.issuer not in shown
     for pid in (up["server_pid"], up["agent_pid"]):
-        assert access.password.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert access.seed.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_an_agent_gets_the_name_site_and_labels_it_is_given():
@@ -416,14 +419,14 @@ def test_an_agents_name_is_checked_before_anything_is_written(
 
 
 def test_a_server_that_refuses_us_is_said_so(server: Server):
-    wrong = Access(server.access.url, server.access.user, "guess")
+    wrong = msgspec.structs.replace(server.access, seed=KeyPair.new("user").seed)
     contexts.save("lab", wrong)
     for command in (["agents"], ["agent", "start"]):
         done = gossamer(*command, "--context", "lab")
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert "credentials" in done.stderr or "refused" in done.stderr
-        assert "guess" not in done.stderr
+        assert wrong.seed not in done.stderr
 
 
 def test_a_server_that_is_not_there_is_said_so(server: Server):

@@ -145,7 +145,7 @@ def test_an_agent_whose_server_died_is_replaced_with_it(stand_in: pytest.MonkeyP
         assert alive(second.agent_pid)
         assert first.access is not None
         assert second.access is not None
-        assert second.access.password == first.access.password
+        assert second.access.seed == first.access.seed
     finally:
         local.down()
 

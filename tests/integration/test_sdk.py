@@ -567,17 +567,19 @@ def test_the_tasks_of_a_client_that_vanishes_are_cancelled_when_its_lease_ends(
     shared, mesh: gossamer.Mesh, tmp_path: Path
 ):
     incarnation = mesh.agents()[0].document.incarnation
-    link = NatsLink.connect(access.load(shared.access), name="vanishing")
+    name = "owner.vanishing"
+    link = NatsLink.connect(access.load(shared.access), name=name)
     job = job_for(note_and_nap, Options()).on_wire(with_code=True)
     arguments = dump_arguments((str(tmp_path), LONG_S), {}, what="note_and_nap").data
     link.publish(
-        subjects.run("shared", "vanishing"),
+        subjects.run("shared", name),
         wire.encode(wire.Run(incarnation, job, [wire.Call(1, 1, arguments)])),
     )
     until(lambda: pids(tmp_path))
     (pid,) = pids(tmp_path)
     link.publish(
-        subjects.control("shared", "vanishing"), wire.encode(wire.Ping(1, incarnation, 0, 0.4))
+        subjects.control("shared", "owner.vanishing"),
+        wire.encode(wire.Ping(1, incarnation, 0, 0.4)),
     )
     time.sleep(0.2)
     assert runs(pid)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -22,8 +23,11 @@ from gossamer_mesh import access as access_file
 from gossamer_mesh import server_program
 from gossamer_mesh.access import Access
 from gossamer_mesh.errors import ServerError
+from gossamer_mesh.identity.authority import Authority
+from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.process import Process, current
 from gossamer_mesh.server import Server, start
+from tests.anybody import anybody
 
 pytestmark = pytest.mark.integration
 
@@ -39,12 +43,14 @@ class Client:
     """The few words of NATS that these tests need, from the protocol's documentation."""
 
     def __init__(self, access: Access) -> None:
+        pair = KeyPair.from_seed(access.seed)
         self._socket = socket.create_connection(
             ("127.0.0.1", int(access.url.rpartition(":")[2])), timeout=10
         )
         self._file = self._socket.makefile("rwb")
-        self._file.readline()
-        options = {"verbose": False, "user": access.user, "pass": access.password}
+        nonce = json.loads(self._file.readline().partition(b" ")[2])["nonce"]
+        proof = base64.b64encode(pair.sign(nonce.encode())).decode()
+        options = {"verbose": False, "jwt": access.jwt, "sig": proof}
         self._file.write(b"CONNECT " + json.dumps(options).encode() + b"\r\nPING\r\n")
         self._file.flush()
         self.greeting = self._file.readline().strip()
@@ -90,7 +96,17 @@ def test_a_started_server_accepts_its_own_credentials(server: Server):
     assert greeting(server.access) == b"PONG"
 
 
-@pytest.mark.parametrize("change", [{"password": "guess"}, {"user": "root"}, {"password": ""}])
+def strangers() -> dict[str, str]:
+    pair = KeyPair.new("user")
+    jwt = Authority.new("local").vouch("admin", "owner", pair.public, int(time.time()))
+    return {"jwt": jwt, "seed": pair.seed}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": KeyPair.new("user").seed}, {"jwt": ""}, {"jwt": strangers()["jwt"]}, strangers()],
+    ids=["another key", "no token", "a token of another mesh", "another mesh's owner"],
+)
 def test_other_credentials_are_refused(server: Server, change: dict[str, str]):
     wrong = msgspec.structs.replace(server.access, **change)
     assert b"Authorization Violation" in greeting(wrong)
@@ -102,7 +118,7 @@ def test_it_listens_on_loopback_only(server: Server):
 
 def test_everything_it_leaves_on_disk_is_private(server: Server):
     assert stat.S_IMODE(server.directory.stat().st_mode) == 0o700
-    for name in ("access.json", "server.conf", "server.json"):
+    for name in ("access.json", "keys.json", "server.conf", "server.json"):
         assert stat.S_IMODE((server.directory / name).stat().st_mode) == 0o600
 
 
@@ -112,14 +128,16 @@ def test_the_access_file_tells_how_to_reach_it(server: Server):
 
 def test_a_restart_keeps_credentials_and_stored_data(tmp_path: Path):
     first = start(tmp_path)
+    one = anybody(tmp_path / "access.json")
     stream = {"name": "KEPT", "subjects": ["kept.*"], "storage": "file"}
-    assert "error" not in ask(first.access, "$JS.API.STREAM.CREATE.KEPT", stream)
-    assert ask(first.access, "kept.one", "data")["seq"] == 1
+    assert "error" not in ask(one, "$JS.API.STREAM.CREATE.KEPT", stream)
+    assert ask(one, "kept.one", "data")["seq"] == 1
     first.stop()
     second = start(tmp_path)
     try:
-        assert second.access.password == first.access.password
-        state = ask(second.access, "$JS.API.STREAM.INFO.KEPT", {})["state"]
+        assert second.access.seed == first.access.seed
+        again = anybody(tmp_path / "access.json")
+        state = ask(again, "$JS.API.STREAM.INFO.KEPT", {})["state"]
         assert isinstance(state, dict)
         assert state["messages"] == 1
     finally:
@@ -152,13 +170,13 @@ def test_a_port_that_somebody_has_taken_meanwhile_is_not_waited_for(tmp_path: Pa
     assert second.port != first.port
 
 
-def test_each_new_server_has_its_own_password(tmp_path: Path):
-    passwords: set[str] = set()
+def test_each_new_server_has_its_own_keys(tmp_path: Path):
+    keys: set[str] = set()
     for name in ("one", "two"):
         server = start(tmp_path / name)
         server.stop()
-        passwords.add(server.access.password)
-    assert len(passwords) == 2
+        keys |= {server.access.seed, Authority.load(tmp_path / name / "keys.json").account.seed}
+    assert len(keys) == 4
 
 
 def test_any_path_will_do(tmp_path: Path):
@@ -240,7 +258,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path):
         start(tmp_path)
 
 
-def test_it_accepts_within_60_ms(tmp_path: Path):
+def test_it_accepts_within_120_ms_with_its_buckets_made(tmp_path: Path):
     took: list[float] = []
     for number in range(5):
         began = time.perf_counter()
@@ -248,7 +266,7 @@ def test_it_accepts_within_60_ms(tmp_path: Path):
         took.append(time.perf_counter() - began)
         server.stop()
     # The best of five: what others do on this machine is not ours to answer for.
-    assert min(took) <= 0.060
+    assert min(took) <= 0.120
 
 
 def python(script: str, *arguments: str) -> subprocess.Popen[str]:

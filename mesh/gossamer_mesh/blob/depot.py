@@ -214,7 +214,7 @@ class Depot:
             self.rejected += 1
             _log.warning("a message on %s was ignored: %s", message.subject, error)
             return
-        asker = subjects.last_token(message.subject)
+        asker = subjects.speaker(message.subject, self._name)
         match asked:
             case Ask():
                 self._serve_ask(asker, asked)
@@ -395,7 +395,7 @@ class Depot:
             self.rejected += 1
             _log.warning("a message on %s was ignored: %s", message.subject, error)
             return
-        holder = subjects.last_token(message.subject)
+        holder = subjects.speaker(message.subject, self._name)
         if holder == self._name and not found.fetch:
             self._opened()
             return

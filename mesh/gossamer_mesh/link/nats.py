@@ -8,6 +8,7 @@ nats-py closed "for good" are one path, and what had not been sent yet stays in 
 from __future__ import annotations
 
 import asyncio
+import base64
 import collections
 import contextlib
 import functools
@@ -15,11 +16,12 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import nats.errors
 
+from gossamer_mesh import subjects
 from gossamer_mesh.errors import (
     ConnectError,
     CredentialsError,
@@ -27,7 +29,7 @@ from gossamer_mesh.errors import (
     MeshError,
     PayloadTooLargeError,
 )
-from gossamer_mesh.link import Deliver, Handle, KeyValue, Status, Stream, Way
+from gossamer_mesh.link import Deliver, Handle, KeyValue, Status, Stream, Way, nats_kv
 from gossamer_mesh.link.nats_client import QuickClient
 from gossamer_mesh.link.nats_handles import (
     Listener,
@@ -42,6 +44,7 @@ from gossamer_mesh.wire import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from gossamer_mesh.access import Access
+    from gossamer_mesh.identity.nkey import KeyPair as Signer
 
 CONNECT_TIMEOUT_S: Final = 5.0
 RECONNECT_DELAYS_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -78,6 +81,7 @@ class NatsLink:
 
     def __init__(self, access: Access, name: str) -> None:
         self._access = access
+        self._signer: Signer | None = None
         self._name = name
         self._loop = _new_loop()
         self._nc = QuickClient()
@@ -176,6 +180,11 @@ class NatsLink:
             self._buckets[bucket] = NatsKeyValue(self, bucket)
         return self._buckets[bucket]
 
+    def make_buckets(self, buckets: Sequence[str]) -> None:
+        """Make the buckets that are missing. Blocks; `MeshError` if one cannot be made."""
+        made = asyncio.run_coroutine_threadsafe(nats_kv.make(self._nc, buckets), self._loop)
+        made.result()
+
     def lane(
         self, sock: Stream, received: Callable[[bytes], None], closed: Callable[[], None]
     ) -> SocketLane:
@@ -195,6 +204,11 @@ class NatsLink:
             self._thread.join(CLOSE_TIMEOUT_S * 2)
 
     # -- for nats_kv, in the link thread -----------------------------------------------------
+
+    @property
+    def founds(self) -> bool:
+        """Whether buckets that are missing are ours to make."""
+        return self._access.founds
 
     @property
     def client(self) -> QuickClient:
@@ -351,8 +365,7 @@ class NatsLink:
             await asyncio.wait_for(
                 client.connect(
                     access.url,
-                    user=access.user or None,
-                    password=access.password or None,
+                    **self._credentials(),
                     name=self._name,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
@@ -364,7 +377,7 @@ class NatsLink:
                     flush_timeout=CONNECT_TIMEOUT_S,
                     error_cb=failed,
                     closed_cb=lost,
-                    inbox_prefix=f"_INBOX_{self._name}",
+                    inbox_prefix=subjects.inbox_root(self._name),
                     # `subjects` makes them of names that were checked.
                     skip_subject_validation=True,
                 ),
@@ -389,6 +402,20 @@ class NatsLink:
         self._tell("up")
         self._held = False
         self._send()
+
+    def _credentials(self) -> dict[str, Any]:
+        access = self._access
+        if not access.jwt:
+            return {"user": access.user, "password": access.password}
+        if self._signer is None:
+            # Slow to import, and of no use to simulations.
+            from gossamer_mesh.identity.nkey import KeyPair  # noqa: PLC0415  see above
+
+            self._signer = KeyPair.from_seed(access.seed)
+        return {
+            "user_jwt_cb": access.jwt.encode,
+            "signature_cb": functools.partial(_proof, self._signer),
+        }
 
     async def _reopen(self) -> None:
         for attempt in itertools.count():
@@ -451,6 +478,10 @@ class NatsLink:
     async def _unsubscribe_now(self, sid: Subscribed) -> None:
         with contextlib.suppress(nats.errors.Error, OSError):
             await sid.unsubscribe()
+
+
+def _proof(signer: Signer, nonce: str) -> bytes:
+    return base64.b64encode(signer.sign(nonce.encode()))
 
 
 def _connect_error(url: str, errors: list[Exception]) -> ConnectError:

@@ -179,8 +179,10 @@ class _Front(asyncio.Protocol):
     @staticmethod
     def _with_headers(subscription: Subscription, words: list[bytes], body: bytes) -> None:
         reply = words[2].decode() if len(words) == 5 else ""  # noqa: PLR2004  see above
-        gone = body.startswith(_NO_RESPONDERS)
-        subscription.deliver(words[0].decode(), body[int(words[-2]) :], reply, no_responders=gone)
+        # We send none; what has others comes from JetStream.
+        if body.startswith(_NO_RESPONDERS):
+            data = body[int(words[-2]) :]
+            subscription.deliver(words[0].decode(), data, reply, no_responders=True)
 
     def eof_received(self) -> bool | None:
         return self._behind.eof_received()

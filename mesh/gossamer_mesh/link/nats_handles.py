@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from gossamer_mesh.link import Deliver, Message, Status
 
 NO_RESPONDERS: Final = "503"
+JETSTREAM: Final = "$JS."
 
 _log = logging.getLogger("gossamer.link")
 
@@ -53,13 +54,17 @@ class Subscription:
         """Take what came through nats-py's queue."""
         headers = msg.headers
         gone = headers is not None and headers.get("Status") == NO_RESPONDERS
-        self.deliver(msg.subject, msg.data, msg.reply, no_responders=gone)
+        if gone or not headers:
+            self.deliver(msg.subject, msg.data, msg.reply, no_responders=gone)
 
     def deliver(
         self, subject: str, data: bytes, reply: str, *, no_responders: bool = False
     ) -> None:
-        """Hand a message to the subscriber."""
-        if not self.live:
+        """Hand a message to the subscriber.
+
+        Not what JetStream sends: asked by anybody, it would speak on any subject.
+        """
+        if not self.live or reply.startswith(JETSTREAM):
             return
         try:
             self._deliver(Message(subject, data, reply, no_responders))

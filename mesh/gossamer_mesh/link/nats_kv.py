@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import nats.errors
@@ -64,6 +64,26 @@ class _JetStream(Protocol):
 
 class _Connection(Protocol):
     def jetstream(self, *, timeout: float) -> _JetStream: ...
+
+
+async def make(client: Client, buckets: Sequence[str]) -> None:
+    """Make the buckets that are missing; `ServerError` if one cannot be made."""
+    js = cast("_Connection", client).jetstream(timeout=REQUEST_S)
+    for bucket in buckets:
+        try:
+            await _make(js, bucket)
+        except _FAILURES as error:
+            raise ServerError(
+                f"bucket {bucket!r} cannot be made ({str(error) or type(error).__name__})",
+                bucket=bucket,
+            ) from error
+
+
+async def _make(js: _JetStream, bucket: str) -> _Bucket:
+    # Two parties may come first at once; the server takes equal configurations.
+    return await js.create_key_value(
+        KeyValueConfig(bucket=bucket, history=1, storage=StorageType.FILE)
+    )
 
 
 class _Watch:
@@ -138,10 +158,9 @@ class NatsKeyValue:
             try:
                 bucket = await js.key_value(self._name)
             except nats.js.errors.BucketNotFoundError:
-                # Two parties may come first at once; the server takes equal configurations.
-                bucket = await js.create_key_value(
-                    KeyValueConfig(bucket=self._name, history=1, storage=StorageType.FILE)
-                )
+                if not self._link.founds:
+                    raise
+                bucket = await _make(js, self._name)
             self._bucket, self._of = bucket, client
         return self._bucket
 
@@ -230,6 +249,11 @@ class NatsKeyValue:
         ):
             return ServerError(
                 f"bucket {self._name!r}: the server has no JetStream; start it with `-js`",
+                bucket=self._name,
+            )
+        if isinstance(error, nats.js.errors.BucketNotFoundError):
+            return ServerError(
+                f"bucket {self._name!r} is missing: whoever serves the mesh makes it at its start",
                 bucket=self._name,
             )
         return ConnectError(

@@ -1,0 +1,121 @@
+"""What each role may say and hear on the mesh: server permissions, made of `subjects`.
+
+`{{name()}}` and `{{tag(site)}}` are filled in by nats-server, from the token of the user. Nothing
+else is allowed, so whoever speaks on a subject is who is named in it. Whoever may ask JetStream
+may have it answer on any subject, in the account's name; therefore links take no message that
+JetStream has sent (`link.nats_client`), and buckets are made by `founder` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple, get_args
+
+from gossamer_mesh import subjects
+
+Role = Literal["agent", "client", "gateway", "admin", "founder", "joiner"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+
+NAME: Final = "{{name()}}"
+SITE: Final = "{{tag(site)}}"
+_ANY: Final = "*"
+_SESSION: Final = subjects.session(NAME, _ANY)
+_ANY_SESSION: Final = subjects.session(_ANY, _ANY)
+
+READ: Final = (subjects.AGENTS_BUCKET, subjects.FUNCTIONS_BUCKET, subjects.CODE_BUCKET)
+
+
+class Permission(NamedTuple):
+    """Subjects, with what nats-server fills in."""
+
+    says: tuple[str, ...]
+    hears: tuple[str, ...]
+
+
+def of(role: Role) -> Permission:
+    """Return what the server lets a user of this role say and hear."""
+    return _PERMISSIONS[role]
+
+
+def _reading(*buckets: str) -> tuple[str, ...]:
+    """Return what has to be said to JetStream to read buckets and watch them."""
+    said: list[str] = []
+    for bucket in buckets:
+        stream = f"KV_{bucket}"
+        said += (
+            f"$JS.API.STREAM.INFO.{stream}",
+            f"$JS.API.STREAM.MSG.GET.{stream}",
+            f"$JS.API.CONSUMER.CREATE.{stream}.>",
+            f"$JS.API.CONSUMER.CREATE.{stream}",
+            f"$JS.API.CONSUMER.DELETE.{stream}.>",
+            f"$JS.API.CONSUMER.INFO.{stream}.>",
+            f"$JS.FC.{stream}.>",
+        )
+    return tuple(said)
+
+
+def _key(bucket: str, key: str) -> str:
+    return f"$KV.{bucket}.{key}"
+
+
+_AGENT: Final = Permission(
+    (
+        subjects.heartbeat(SITE, NAME),
+        subjects.join_claim(NAME),
+        subjects.out(_ANY_SESSION, NAME),
+        subjects.blob(_ANY_SESSION, NAME),
+        subjects.chunks(_ANY_SESSION, NAME),
+        # To itself: the answer to a claim of its name, and a second connection's first word.
+        subjects.all_inboxes(NAME),
+        subjects.chunks(NAME, NAME),
+        _key(subjects.AGENTS_BUCKET, NAME),
+        *_reading(*READ),
+    ),
+    (
+        subjects.all_runs(NAME),
+        subjects.all_controls(NAME),
+        subjects.all_blobs(NAME),
+        subjects.all_chunks(NAME),
+        subjects.join_claim(NAME),
+        subjects.all_inboxes(NAME),
+    ),
+)
+
+_CLIENT: Final = Permission(
+    (
+        subjects.run(_ANY, _SESSION),
+        subjects.control(_ANY, _SESSION),
+        subjects.blob(_ANY, _SESSION),
+        subjects.chunks(_ANY, _SESSION),
+        subjects.chunks(_SESSION, _SESSION),
+        _key(subjects.FUNCTIONS_BUCKET, ">"),
+        _key(subjects.CODE_BUCKET, ">"),
+        *_reading(*READ),
+    ),
+    (
+        subjects.all_heartbeats(),
+        subjects.all_outs(_SESSION),
+        subjects.all_blobs(NAME),
+        subjects.all_chunks(NAME),
+        subjects.all_inboxes(NAME),
+    ),
+)
+
+_FOUNDER: Final = Permission(
+    (
+        *[
+            f"$JS.API.STREAM.{verb}.KV_{bucket}"
+            for verb in ("CREATE", "INFO")
+            for bucket in subjects.BUCKETS
+        ],
+    ),
+    (subjects.all_inboxes(NAME),),
+)
+
+_PERMISSIONS: Final[dict[Role, Permission]] = {
+    "agent": _AGENT,
+    "client": _CLIENT,
+    "gateway": _CLIENT,
+    "admin": _CLIENT,
+    "founder": _FOUNDER,
+    "joiner": Permission((), (subjects.all_inboxes(NAME),)),
+}
