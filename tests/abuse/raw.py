@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from gossamer_mesh.identity.nkey import KeyPair
-from tests.anybody import anybody
+from testbed.anybody import anybody
 
 READ_BYTES = 256 * 1024
 

@@ -27,7 +27,7 @@ from gossamer_mesh.identity.authority import Authority
 from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.process import Process, current
 from gossamer_mesh.server import Server, start
-from tests.anybody import anybody
+from testbed.anybody import anybody
 
 pytestmark = pytest.mark.integration
 

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeVar
 import nats
 from nats.aio.client import Client
 
+from testbed.anybody import as_user
 from testbed.bench.drivers import event_loop
 from testbed.bench.drivers.protocol import Driver, per_second, serve
 
@@ -40,8 +41,8 @@ class Floor:
         self._responder: subprocess.Popen[str] | None = None
         self._connection = Client()
 
-    def connect(self, url: str, user: str, password: str) -> str:
-        access = {"url": url, "user": user, "password": password}
+    def connect(self, url: str, jwt: str, seed: str) -> str:
+        access = {"url": url, "jwt": jwt, "seed": seed}
         self._responder = subprocess.Popen(
             [sys.executable, "-m", "testbed.bench.drivers.floor_responder"],
             stdin=subprocess.PIPE,
@@ -55,7 +56,7 @@ class Floor:
         asks.flush()
         if answers.readline() != "ready\n":
             raise ConnectionError("the responder did not connect: see the log above")
-        self._connection = self._run(nats.connect(url, user=user, password=password))
+        self._connection = self._run(nats.connect(url, **as_user(jwt, seed)))
         return event_loop.name
 
     def latency(self, calls: int, face: str) -> list[float]:

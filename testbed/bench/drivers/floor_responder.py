@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import nats
 
+from testbed.anybody import as_user
 from testbed.bench.drivers.event_loop import run
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
 
-async def respond(url: str, user: str, password: str, subject: str) -> None:
-    connection = await nats.connect(url, user=user, password=password)
+async def respond(url: str, jwt: str, seed: str, subject: str) -> None:
+    connection = await nats.connect(url, **as_user(jwt, seed))
 
     async def echo(message: Msg) -> None:
         await connection.publish(message.reply, message.data)

@@ -7,6 +7,7 @@ import importlib.metadata
 from collections.abc import Generator
 
 import gossamer
+from testbed.anybody import anybody
 from testbed.bench.drivers.protocol import Driver, payload_us, per_second, serve, times_us
 from testbed.bench.drivers.work import echo, noop
 
@@ -36,10 +37,11 @@ def open_ours() -> Generator[Driver]:
             return per_second(lambda n: list(mesh.map(noop, range(n), chunksize=chunksize)), count)
 
         def access() -> dict[str, str]:
-            way = mesh.access
-            if way is None:
-                raise LookupError("the mesh does not say how its server is reached")
-            return {"url": way.url, "user": way.user, "password": way.password}
+            own = mesh.own
+            if own is None:
+                raise LookupError("the mesh is not of our making: nobody may say all there")
+            way = anybody(own.directory / "server" / "access.json")
+            return {"url": way.url, "jwt": way.jwt, "seed": way.seed}
 
         yield Driver(
             {"gossamer": importlib.metadata.version("gossamer")},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from pathlib import Path
+from typing import Any
 
 from gossamer_mesh import access as access_file
 from gossamer_mesh.access import Access
@@ -21,3 +23,12 @@ def anybody(access: Path, name: str = "anybody") -> Access:
     now = int(time.time()) - 60
     claims = User(iss=account.public, sub=pair.public, name=name, iat=now, jti="0", nats=part)
     return Access(access_file.load(access).url, jwt=token.sign(claims, account), seed=pair.seed)
+
+
+def as_user(jwt: str, seed: str) -> dict[str, Any]:
+    """Return what nats-py is to be told to connect as a user."""
+    pair = KeyPair.from_seed(seed)
+    return {
+        "user_jwt_cb": jwt.encode,
+        "signature_cb": lambda nonce: base64.b64encode(pair.sign(nonce.encode())),
+    }
