@@ -101,11 +101,6 @@ class Mesh(Submitter):
         return self._client.name
 
     @property
-    def own(self) -> Embedded | None:
-        """The throw-away mesh that ends with this, if it is one."""
-        return self._own
-
-    @property
     def url(self) -> str:
         """Where the mesh's server is."""
         return self.access.url if self.access is not None else ""

@@ -37,7 +37,7 @@ def open_ours() -> Generator[Driver]:
             return per_second(lambda n: list(mesh.map(noop, range(n), chunksize=chunksize)), count)
 
         def access() -> dict[str, str]:
-            own = mesh.own
+            own = mesh._own  # noqa: SLF001  where the keys of its server are
             if own is None:
                 raise LookupError("the mesh is not of our making: nobody may say all there")
             way = anybody(own.directory / "server" / "access.json")
