@@ -107,7 +107,7 @@ class RealServer:
         limit = time.monotonic() + 10
         while not (ports.exists() and ports.read_bytes().endswith(b"}")):
             assert time.monotonic() < limit, (self._directory / "log").read_text()
-            time.sleep(0.005)
+            threading.Event().wait(0.005)
         self._port = int(json.loads(ports.read_text())["nats"][0].rpartition(":")[2])
 
 
