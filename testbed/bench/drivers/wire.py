@@ -112,10 +112,14 @@ def inside(size: int, rounds: int, *, direct: bool) -> None:
     access = Access(f"nats://{NEAR[1]}:{PORT}", "bench", "bench")
     with tempfile.TemporaryDirectory(prefix="gsm-wire-") as folder:
         place = Path(folder)
-        config = server_program.config(place, access, PORT)
-        (place / "server.conf").write_bytes(
-            config.replace(server_program.HOST.encode(), NEAR[1].encode(), 1)
-        )
+        # A server of anybody's: the mesh's own ones listen on loopback.
+        config = {
+            "listen": f"{NEAR[1]}:{PORT}",
+            "authorization": {"user": access.user, "password": access.password},
+            "jetstream": {"store_dir": folder},
+            "max_payload": MAX_MESSAGE_BYTES,
+        }
+        (place / "server.conf").write_text(json.dumps(config))
         access.save(place / "access.json")
         told = f"work.slots = 1\ncache.share = false\ncache.direct = {str(direct).lower()}\n"
         (place / "agent.toml").write_text(told)
