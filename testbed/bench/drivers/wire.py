@@ -25,6 +25,7 @@ import gossamer
 from gossamer.agent_process import AgentOptions, command
 from gossamer_mesh import server_program
 from gossamer_mesh.access import Access
+from gossamer_mesh.wire import MAX_MESSAGE_BYTES
 
 RATE: Final = "1gbit"
 NEAR: Final = ("gsm-near", "10.77.0.1")
