@@ -14,19 +14,13 @@ from typing import Final
 import msgspec
 
 from gossamer_mesh import access as access_file
-from gossamer_mesh import server_program, subjects
+from gossamer_mesh import server_program
 from gossamer_mesh.access import Access
 from gossamer_mesh.errors import ServerError
-from gossamer_mesh.identity.authority import Authority
-from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.lifeline import Lifeline
 from gossamer_mesh.places import private_dir, write_private
 from gossamer_mesh.process import Child, Process, spawn
 
-OWNER: Final = "owner"
-"""Who starts a local server, as the mesh calls them."""
-
-FOUND_S: Final = 60
 _START_S: Final = 10.0
 _STOP_S: Final = 5.0
 _POLL_S: Final = 0.002
@@ -150,11 +144,14 @@ def start(
     directory = private_dir(directory.absolute())
     _make_room(directory)
     credentials = directory / "access.json"
-    authority = _authority(directory / "keys.json")
-    access = _owner(credentials, authority)
+    # Slow to import, and of no use to who only looks for a server.
+    from gossamer_mesh import founding  # noqa: PLC0415  see above
+
+    authority = founding.authority(directory / "keys.json")
+    access = founding.owner(credentials, authority)
     config = directory / "server.conf"
     listen = port or _free_port(access)
-    write_private(config, server_program.config(directory, authority, listen, monitor=monitor))
+    write_private(config, founding.config(directory, authority, listen, monitor=monitor))
     log = directory / "server.log"
     logged = log.stat().st_size if log.exists() else 0
     server = _spawn([str(program), "--config", str(config)], directory, access, lifeline=lifeline)
@@ -162,7 +159,7 @@ def start(
         server.process.save(directory / "server.json")
         listening = server.wait_until_listening()
         if listening:
-            _found(server.access.url, authority)
+            founding.buckets(server.access.url, authority)
             server.access.save(credentials)
     except BaseException:
         server.stop()
@@ -171,37 +168,6 @@ def start(
         server.stop()
         raise _failure(server, port, logged)
     return server
-
-
-def _authority(path: Path) -> Authority:
-    """Return the keys of this server's mesh, made at its first start."""
-    if path.exists():
-        return Authority.load(path)
-    authority = Authority.new("local")
-    authority.save(path)
-    return authority
-
-
-def _owner(path: Path, authority: Authority) -> Access:
-    """Return the access of who owns the mesh: any agent may be started with it, too."""
-    if path.exists():
-        return access_file.load(path)
-    pair = KeyPair.new("user")
-    jwt = authority.vouch("admin", OWNER, pair.public, int(time.time()))
-    return Access("", jwt=jwt, seed=pair.seed, issuer=authority.scopes["agent"].seed)
-
-
-def _found(url: str, authority: Authority) -> None:
-    """Make the buckets of the mesh, which nobody else may; what is there stays as it is."""
-    from gossamer_mesh.link.nats import NatsLink  # noqa: PLC0415  slow: only to start a server
-
-    pair = KeyPair.new("user")
-    jwt = authority.vouch("founder", "founder", pair.public, int(time.time()), ttl_s=FOUND_S)
-    link = NatsLink.connect(Access(url, jwt=jwt, seed=pair.seed), name="founder.start")
-    try:
-        link.make_buckets(subjects.BUCKETS)
-    finally:
-        link.close()
 
 
 def _free_port(access: Access) -> int:

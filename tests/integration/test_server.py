@@ -258,7 +258,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path):
         start(tmp_path)
 
 
-def test_it_accepts_within_120_ms_with_its_buckets_made(tmp_path: Path):
+def test_it_accepts_within_150_ms_with_its_buckets_made(tmp_path: Path):
     took: list[float] = []
     for number in range(5):
         began = time.perf_counter()
@@ -266,7 +266,7 @@ def test_it_accepts_within_120_ms_with_its_buckets_made(tmp_path: Path):
         took.append(time.perf_counter() - began)
         server.stop()
     # The best of five: what others do on this machine is not ours to answer for.
-    assert min(took) <= 0.120
+    assert min(took) <= 0.150
 
 
 def python(script: str, *arguments: str) -> subprocess.Popen[str]:

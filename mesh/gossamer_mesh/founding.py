@@ -1,0 +1,91 @@
+"""A mesh of one's own: its keys, its owner, what its server is told, and its first buckets.
+
+Kept beside the server's data: `keys.json` and `access.json`, the owner's.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gossamer_mesh import access as access_file
+from gossamer_mesh import subjects
+from gossamer_mesh.access import Access
+from gossamer_mesh.identity.authority import MEMORY_BYTES, STORE_BYTES, Authority
+from gossamer_mesh.identity.nkey import KeyPair
+from gossamer_mesh.link.nats import NatsLink
+from gossamer_mesh.server_program import HOST
+from gossamer_mesh.wire import MAX_MESSAGE_BYTES
+
+OWNER: Final = "owner"
+"""Who starts a local server, as the mesh calls them."""
+
+FOUND_S: Final = 60
+_LOG_BYTES: Final = 16 * 1024**2
+
+
+def authority(path: Path) -> Authority:
+    """Return the keys of a mesh, made when there are none."""
+    if path.exists():
+        return Authority.load(path)
+    made = Authority.new("local")
+    made.save(path)
+    return made
+
+
+def owner(path: Path, authority: Authority) -> Access:
+    """Return the access of who owns the mesh: any agent may be started with it, too."""
+    if path.exists():
+        return access_file.load(path)
+    pair = KeyPair.new("user")
+    jwt = authority.vouch("admin", OWNER, pair.public, int(time.time()))
+    return Access("", jwt=jwt, seed=pair.seed, issuer=authority.scopes["agent"].seed)
+
+
+def buckets(url: str, authority: Authority) -> None:
+    """Make the buckets of the mesh, which nobody else may; what is there stays as it is."""
+    pair = KeyPair.new("user")
+    jwt = authority.vouch("founder", "founder", pair.public, int(time.time()), ttl_s=FOUND_S)
+    link = NatsLink.connect(Access(url, jwt=jwt, seed=pair.seed), name="founder.start")
+    try:
+        link.make_buckets(subjects.BUCKETS)
+    finally:
+        link.close()
+
+
+def config(directory: Path, authority: Authority, port: int, *, monitor: bool = False) -> bytes:
+    """Return a configuration in which nobody is let in for whom `authority` does not vouch."""
+    now = int(time.time())
+    # JSON is a subset of the server's own format, and quotes any path. Sizes in quotes would
+    # not be read as sizes; durations must be quoted.
+    monitored = {"http": f"{HOST}:-1"} if monitor else {}
+    return msgspec.json.encode(
+        {
+            **monitored,
+            "listen": f"{HOST}:{port or -1}",
+            "ports_file_dir": str(directory),
+            "log_file": str(directory / "server.log"),
+            "logfile_size_limit": _LOG_BYTES,
+            "operator": authority.operator_token(now),
+            "system_account": authority.system.public,
+            # In files, so that what is revoked stays so over a restart.
+            "resolver": {"type": "full", "dir": str(directory / "accounts")},
+            "resolver_preload": {
+                authority.account.public: authority.account_token(now),
+                authority.system.public: authority.system_token(now),
+            },
+            "jetstream": {
+                "store_dir": str(directory),
+                "max_memory_store": MEMORY_BYTES,
+                "max_file_store": STORE_BYTES,
+            },
+            "max_payload": MAX_MESSAGE_BYTES,
+            # The default of 2 min would leave a dead peer unnoticed for 4 to 6 min.
+            "ping_interval": "20s",
+            "ping_max": 2,
+            "write_deadline": "10s",
+        }
+    )
