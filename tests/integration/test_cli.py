@@ -419,7 +419,8 @@ def test_an_agents_name_is_checked_before_anything_is_written(
 
 
 def test_a_server_that_refuses_us_is_said_so(server: Server):
-    wrong = msgspec.structs.replace(server.access, seed=KeyPair.new("user").seed, issuer="")
+    strange = KeyPair.new("user").seed, KeyPair.new("account").seed
+    wrong = msgspec.structs.replace(server.access, seed=strange[0], issuer=strange[1])
     contexts.save("lab", wrong)
     for command in (["agents"], ["agent", "start"]):
         done = gossamer(*command, "--context", "lab")

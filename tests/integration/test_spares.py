@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 import pytest
 
+from gossamer_mesh.blob import SHARED_MEMORY, Store
 from tests.integration.shelves import ROUNDS
 
 
@@ -37,3 +39,15 @@ def test_arrays_stay_what_they_were_while_files_are_written_over(seed: int) -> N
     assert (wrong, wrong_there) == (0, 0)
     if able:
         assert reused + reused_there > ROUNDS // 5, "or this shows nothing"
+
+
+def test_a_store_gives_back_by_itself_what_nobody_writes_over() -> None:
+    store = Store("me", [SHARED_MEMORY])
+    able = store.places()[0].spare is not None
+    store.add(b"pickle", [b"x" * 2**20]).release()
+    assert bool(store.spare_bytes) == able
+    deadline = time.monotonic() + 30
+    while store.spare_bytes:
+        assert time.monotonic() < deadline, "it is kept"
+        time.sleep(0.05)
+    store.close()
