@@ -6,7 +6,6 @@ Every error is a `ConfigError` with the fields `source`, `key`, `value` and `all
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from gossamer_agent.probe import cpu
 from gossamer_agent.resource import Resource
 from gossamer_agent.setting import Setting, UnfitError
 from gossamer_agent.tables import Table
+from gossamer_mesh import subjects
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.wire import BATCH_BYTES
 from gossamer_placement.hardware import FASTEST, SLOWEST
@@ -28,8 +28,7 @@ from gossamer_placement.rates import MOST_CARBON, MOST_PRICE, MOST_W
 
 def own_name() -> str:
     """Return this machine's host name, made into a name that an agent can have."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", os.uname().nodename)
-    return name.lstrip("_-")[:63] or "agent"
+    return subjects.as_name(os.uname().nodename, "agent")
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):

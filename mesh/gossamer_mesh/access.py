@@ -22,7 +22,8 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     Usually a user's token (`jwt`) and the `seed` of the key that it is about; on a server that is
     not a mesh's own, a user and a password. `issuer`: the seed of the key that vouches for agents,
-    for who owns the mesh.
+    for who owns the mesh. `ca`: the certificate, in PEM, of who vouches for a `tls://` server;
+    empty: whoever the system trusts. `file`: where it is to be kept when it is renewed; not saved.
     """
 
     url: str
@@ -31,6 +32,8 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     jwt: str = ""
     seed: str = ""
     issuer: str = ""
+    ca: str = ""
+    file: str = ""
 
     @property
     def name(self) -> str:
@@ -51,7 +54,15 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
     def save(self, path: Path) -> None:
         """Write the access file at `path`, mode 0600, in one step."""
-        write_private(path, msgspec.json.encode(self) + b"\n")
+        kept = msgspec.structs.replace(self, file="")
+        write_private(path, msgspec.json.encode(kept) + b"\n")
+
+
+class Standing:
+    """A party's access as it is now: renewed while its links live, and used by their next try."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
 
 
 _decoder: Final = msgspec.json.Decoder(Access)
@@ -79,7 +90,7 @@ def load(path: Path) -> Access:
             path=str(path),
         )
     # What a person wrote by hand is held to the same rules as an address on the command line.
-    return msgspec.structs.replace(access, url=_address(access.url))
+    return msgspec.structs.replace(access, url=_address(access.url), file="")
 
 
 def from_url(url: str) -> Access:

@@ -41,6 +41,10 @@ class CredentialsError(ConnectError):
     """The server refused who we said we are: use the credentials of this mesh."""
 
 
+class EnrolmentError(MeshError):
+    """Whoever lets people into the mesh has refused: the message says why, and what to ask for."""
+
+
 class ServerError(MeshError):
     """The embedded nats-server could not be started or found."""
 

@@ -17,7 +17,7 @@ from gossamer_mesh.access import Access
 from gossamer_mesh.identity.authority import MEMORY_BYTES, STORE_BYTES, Authority
 from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.link.nats import NatsLink
-from gossamer_mesh.server_program import HOST
+from gossamer_mesh.server_program import HOST, Listening
 from gossamer_mesh.wire import MAX_MESSAGE_BYTES
 
 OWNER: Final = "owner"
@@ -45,36 +45,43 @@ def owner(path: Path, authority: Authority) -> Access:
     return Access("", jwt=jwt, seed=pair.seed, issuer=authority.scopes["agent"].seed)
 
 
-def buckets(url: str, authority: Authority) -> None:
+def buckets(access: Access, authority: Authority) -> None:
     """Make the buckets of the mesh, which nobody else may; what is there stays as it is."""
-    pair = KeyPair.new("user")
-    jwt = authority.vouch("founder", "founder", pair.public, int(time.time()), ttl_s=FOUND_S)
-    link = NatsLink.connect(Access(url, jwt=jwt, seed=pair.seed), name="founder.start")
+    pair, now = KeyPair.new("user"), int(time.time())
+    jwt = authority.vouch("founder", subjects.FOUNDER, pair.public, now, ttl_s=FOUND_S)
+    founder = Access(access.url, jwt=jwt, seed=pair.seed, ca=access.ca)
+    link = NatsLink.connect(founder, name=f"{subjects.FOUNDER}.start")
     try:
         link.make_buckets(subjects.BUCKETS)
     finally:
         link.close()
 
 
-def config(directory: Path, authority: Authority, port: int, *, monitor: bool = False) -> bytes:
+def config(
+    directory: Path, authority: Authority, listening: Listening, *, monitor: bool = False
+) -> bytes:
     """Return a configuration in which nobody is let in for whom `authority` does not vouch."""
     now = int(time.time())
     # JSON is a subset of the server's own format, and quotes any path. Sizes in quotes would
     # not be read as sizes; durations must be quoted.
     monitored = {"http": f"{HOST}:-1"} if monitor else {}
+    files = {"cert_file": listening.certificate, "key_file": listening.key}
+    private = {"tls": files} if listening.certificate else {}
+    host = f"[{listening.host}]" if ":" in listening.host else listening.host
     return msgspec.json.encode(
         {
             **monitored,
-            "listen": f"{HOST}:{port or -1}",
+            **private,
+            "listen": f"{host}:{listening.port or -1}",
             "ports_file_dir": str(directory),
             "log_file": str(directory / "server.log"),
             "logfile_size_limit": _LOG_BYTES,
             "operator": authority.operator_token(now),
             "system_account": authority.system.public,
-            # In files, so that what is revoked stays so over a restart.
+            # In files, for who is told of a change. What is here is newer, and goes before them.
             "resolver": {"type": "full", "dir": str(directory / "accounts")},
             "resolver_preload": {
-                authority.account.public: authority.account_token(now),
+                authority.account.public: authority.account_token(now, listening.void),
                 authority.system.public: authority.system_token(now),
             },
             "jetstream": {

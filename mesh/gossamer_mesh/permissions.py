@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from gossamer_mesh import subjects
 
-Role = Literal["agent", "client", "gateway", "admin", "founder", "joiner"]
+Role = Literal["agent", "client", "gateway", "admin", "founder", "joiner", "registrar"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 NAME: Final = "{{name()}}"
@@ -68,6 +68,7 @@ _AGENT: Final = Permission(
         subjects.all_inboxes(NAME),
         subjects.chunks(NAME, NAME),
         _key(subjects.AGENTS_BUCKET, NAME),
+        subjects.enrol_renew(NAME),
         *_reading(*READ),
     ),
     (
@@ -89,6 +90,7 @@ _CLIENT: Final = Permission(
         subjects.chunks(_SESSION, _SESSION),
         _key(subjects.FUNCTIONS_BUCKET, ">"),
         _key(subjects.CODE_BUCKET, ">"),
+        subjects.enrol_renew(NAME),
         *_reading(*READ),
     ),
     (
@@ -98,6 +100,19 @@ _CLIENT: Final = Permission(
         subjects.all_chunks(NAME),
         subjects.all_inboxes(NAME),
     ),
+)
+
+_ADMIN: Final = Permission((*_CLIENT.says, subjects.enrol_admin(NAME)), _CLIENT.hears)
+
+_REGISTRAR: Final = Permission(
+    (
+        # Whom it answers it looks at itself: only ever who has asked, in their own inbox.
+        subjects.all_inboxes(_ANY),
+        _key(subjects.USERS_BUCKET, ">"),
+        _key(subjects.TOKENS_BUCKET, ">"),
+        *_reading(subjects.USERS_BUCKET, subjects.TOKENS_BUCKET),
+    ),
+    (subjects.all_enrolments(), subjects.all_inboxes(NAME)),
 )
 
 _FOUNDER: Final = Permission(
@@ -115,7 +130,8 @@ _PERMISSIONS: Final[dict[Role, Permission]] = {
     "agent": _AGENT,
     "client": _CLIENT,
     "gateway": _CLIENT,
-    "admin": _CLIENT,
+    "admin": _ADMIN,
     "founder": _FOUNDER,
-    "joiner": Permission((), (subjects.all_inboxes(NAME),)),
+    "joiner": Permission((subjects.enrol_join(NAME),), (subjects.all_inboxes(NAME),)),
+    "registrar": _REGISTRAR,
 }

@@ -20,6 +20,7 @@ from gossamer_mesh.errors import ServerError
 from gossamer_mesh.lifeline import Lifeline
 from gossamer_mesh.places import private_dir, write_private
 from gossamer_mesh.process import Child, Process, spawn
+from gossamer_mesh.server_program import Listening
 
 _START_S: Final = 10.0
 _STOP_S: Final = 5.0
@@ -128,7 +129,12 @@ class Server:
 
 
 def start(
-    directory: Path, *, port: int = 0, lifeline: bool = False, monitor: bool = False
+    directory: Path,
+    *,
+    port: int = 0,
+    lifeline: bool = False,
+    monitor: bool = False,
+    listening: Listening | None = None,
 ) -> Server:
     """Start a server that keeps its data in `directory`, and return it when it accepts.
 
@@ -136,9 +142,10 @@ def start(
     data, and the port if nobody has taken it: agents and clients that lost the server find it
     again. With `lifeline` the server ends with this process, however that ends; without, it
     outlives it and `Server.load` finds it again. With `monitor` it tells of its connections over
-    HTTP, on loopback, to anyone: at `monitor_url`. `ServerError` when there is no nats-server, when
-    it does not start, or when one already runs in `directory`. Two starts in one directory at one
-    time are the caller's to exclude.
+    HTTP, on loopback, to anyone: at `monitor_url`. `listening`: of a mesh that was made there
+    already, and is reached by the address in its owner's access. `ServerError` when there is no
+    nats-server, when it does not start, or when one already runs in `directory`. Two starts in one
+    directory at one time are the caller's to exclude.
     """
     program = server_program.find()
     directory = private_dir(directory.absolute())
@@ -150,23 +157,27 @@ def start(
     authority = founding.authority(directory / "keys.json")
     access = founding.owner(credentials, authority)
     config = directory / "server.conf"
-    listen = port or _free_port(access)
+    listen = listening or Listening(port=port or _free_port(access))
     write_private(config, founding.config(directory, authority, listen, monitor=monitor))
     log = directory / "server.log"
     logged = log.stat().st_size if log.exists() else 0
     server = _spawn([str(program), "--config", str(config)], directory, access, lifeline=lifeline)
     try:
         server.process.save(directory / "server.json")
-        listening = server.wait_until_listening()
-        if listening:
-            founding.buckets(server.access.url, authority)
+        listens = server.wait_until_listening()
+        if listens:
+            if not listen.url:
+                founding.buckets(server.access, authority)
+            else:
+                server.access = access
+                founding.buckets(msgspec.structs.replace(access, url=listen.url), authority)
             server.access.save(credentials)
     except BaseException:
         server.stop()
         raise
-    if not listening:
+    if not listens:
         server.stop()
-        raise _failure(server, port, logged)
+        raise _failure(server, listen.port, logged)
     return server
 
 

@@ -6,8 +6,10 @@ import os
 import shutil
 import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from gossamer_mesh.errors import ServerError
 
@@ -30,6 +32,20 @@ mine() { read -r _ _ _ parent _ </proc/self/stat && [ "$parent" = "$$" ]; }
 exec "$@" 3<&-
 """
 WATCHED: Final = ("/bin/sh", "-c", _WATCH, "gossamer-lifeline")
+
+
+class Listening(NamedTuple):
+    """Where the server listens, with which certificate; `void`: keys that are, since when.
+
+    `url`: how this machine reaches it, where the ports that it tells of are not enough for that.
+    """
+
+    host: str = HOST
+    port: int = 0
+    certificate: str = ""
+    key: str = ""
+    void: Mapping[str, int] = MappingProxyType({})
+    url: str = ""
 
 
 def find() -> Path:

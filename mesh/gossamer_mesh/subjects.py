@@ -18,7 +18,15 @@ ROOT: Final = "gsm.v1"
 AGENTS_BUCKET: Final = "gsm-agents"
 FUNCTIONS_BUCKET: Final = "gsm-functions"
 CODE_BUCKET: Final = "gsm-code"
-BUCKETS: Final = (AGENTS_BUCKET, FUNCTIONS_BUCKET, CODE_BUCKET)
+USERS_BUCKET: Final = "gsm-users"
+TOKENS_BUCKET: Final = "gsm-tokens"
+BUCKETS: Final = (AGENTS_BUCKET, FUNCTIONS_BUCKET, CODE_BUCKET, USERS_BUCKET, TOKENS_BUCKET)
+
+OWN_NAMES: Final = "gsm-"
+"""Names that start so are the mesh's own: of its services, of its join tokens. Nobody else's."""
+
+REGISTRAR: Final = f"{OWN_NAMES}registrar"
+FOUNDER: Final = f"{OWN_NAMES}founder"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
@@ -32,6 +40,11 @@ def check_name(name: str, what: str = "name") -> str:
             value=name,
         )
     return name
+
+
+def as_name(text: str, otherwise: str) -> str:
+    """Return `text` made into a name that `check_name` takes; `otherwise` if nothing is left."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).lstrip("_-")[:63] or otherwise
 
 
 def heartbeat(site: str, agent: str) -> str:
@@ -93,6 +106,31 @@ def inbox_root(party: str) -> str:
 def join_claim(agent: str) -> str:
     """Where a starting agent asks whether its name is held by a live incarnation."""
     return f"{ROOT}.join.{agent}"
+
+
+def enrol_join(token: str) -> str:
+    """Where who holds a join token asks to be let in."""
+    return f"{ROOT}.enrol.join.{token}"
+
+
+def enrol_renew(user: str) -> str:
+    """Where a user asks for a new token of its own."""
+    return f"{ROOT}.enrol.renew.{user}"
+
+
+def enrol_admin(user: str) -> str:
+    """Where an administrator says who may come, and who must go."""
+    return f"{ROOT}.enrol.admin.{user}"
+
+
+def all_enrolments() -> str:
+    return f"{ROOT}.enrol.>"
+
+
+def enrolment_parts(subject: str) -> tuple[str, str]:
+    """Return (what is asked, who asks) of a subject that `all_enrolments` hears."""
+    what, _, speaker = subject.removeprefix(f"{ROOT}.enrol.").partition(".")
+    return what, speaker
 
 
 def blob(holder: str, asker: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from gossamer_mesh import access as access_file
 from gossamer_mesh.access import Access
 from gossamer_mesh.errors import ConfigError
@@ -51,11 +53,11 @@ def named(target: str | os.PathLike[str]) -> Access:
     if "://" in text:
         return access_file.from_url(text)
     if not isinstance(target, str) or "/" in text or text.endswith(".json"):
-        return access_file.load(Path(text))
+        return _kept(Path(text))
     if _path(text).exists():
-        return access_file.load(_path(text))
+        return _kept(_path(text))
     if Path(text).is_file():
-        return access_file.load(Path(text))
+        return _kept(Path(text))
     # It might be an address without its scheme, password and all.
     shown = access_file.redacted(text)
     raise ConfigError(
@@ -74,7 +76,7 @@ def load(name: str, said_by: str = "") -> Access:
             f"{who} is no such context ({_known(name)}): run gossamer context add {name} ACCESS",
             context=name,
         )
-    return access_file.load(path)
+    return _kept(path)
 
 
 def save(name: str, access: Access) -> Path:
@@ -118,6 +120,17 @@ def current() -> str | None:
             "gossamer context use NAME",
             path=str(_current()),
         ) from error
+
+
+def chosen(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the name of the context that holds where nothing else is said."""
+    return environ.get(CONTEXT_VARIABLE) or current()
+
+
+def _kept(path: Path) -> Access:
+    """Return what is in an access file, and that it is kept there, if it is ever renewed."""
+    access = access_file.load(path)
+    return msgspec.structs.replace(access, file=str(path.absolute())) if access.jwt else access
 
 
 def _folder() -> Path:

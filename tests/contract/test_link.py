@@ -297,6 +297,40 @@ def test_of_two_who_create_at_once_one_wins(mesh, topic):
     assert found[0].value == winner.encode()
 
 
+def test_a_key_is_updated_only_by_who_has_seen_its_last_revision(mesh, topic):
+    got = []
+    one, other = mesh.make("one").key_value(topic), mesh.make("other").key_value(topic)
+    one.update("key", b"never", 7, got.append)
+    assert mesh.settle(lambda: len(got) == 1)
+    assert got[0] is None
+    one.put("key", b"first", got.append)
+    assert mesh.settle(lambda: len(got) == 2)
+    one.update("key", b"second", got[1], got.append)
+    assert mesh.settle(lambda: len(got) == 3)
+    assert got[2] > got[1]
+    other.update("key", b"late", got[1], got.append)
+    assert mesh.settle(lambda: len(got) == 4)
+    assert got[3] is None
+    other.get("key", got.append)
+    assert mesh.settle(lambda: len(got) == 5)
+    assert got[4] == Entry("key", b"second", got[2])
+
+
+def test_of_two_who_update_the_same_revision_at_once_one_wins(mesh, topic):
+    put, got = [], {"one": [], "other": []}
+    buckets = {name: mesh.make(name).key_value(topic) for name in got}
+    buckets["one"].put("key", b"first", put.append)
+    assert mesh.settle(lambda: bool(put))
+    for name, bucket in buckets.items():
+        bucket.update("key", name.encode(), put[0], got[name].append)
+    assert mesh.settle(lambda: all(got.values()))
+    (winner,) = (name for name, outcomes in got.items() if outcomes != [None])
+    found = []
+    buckets["one"].get("key", found.append)
+    assert mesh.settle(lambda: bool(found))
+    assert found[0].value == winner.encode()
+
+
 def test_revisions_of_a_bucket_grow(mesh, topic):
     got = []
     bucket = mesh.make("one").key_value(topic)

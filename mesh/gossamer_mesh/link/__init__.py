@@ -83,6 +83,15 @@ class KeyValue(Protocol):
         """Put what is not there; None, and nothing is changed, where it is. Of two, one wins."""
         ...
 
+    def update(
+        self, key: str, value: bytes, revision: int, done: Callable[[int | MeshError | None], None]
+    ) -> None:
+        """Put where the key still has `revision`; None, and nothing is changed, where it has not.
+
+        Of two who have seen the same revision, one wins.
+        """
+        ...
+
     def get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None: ...
 
     def stored_at(self, key: str, done: Callable[[float | MeshError | None], None]) -> None:

@@ -37,6 +37,11 @@ class Bucket:
         """Store what is not there; None where it is."""
         return None if key in self._entries else self.put(key, value)
 
+    def update(self, key: str, value: bytes, revision: int) -> int | None:
+        """Store where the key has this revision; None where it has another, or is not there."""
+        entry = self._entries.get(key)
+        return None if entry is None or entry.revision != revision else self.put(key, value)
+
     def get(self, key: str) -> Entry | None:
         return self._entries.get(key)
 
@@ -126,6 +131,11 @@ class MemoryKeyValue:
         self, key: str, value: bytes, done: Callable[[int | MeshError | None], None]
     ) -> None:
         self._path.ask(lambda: self._bucket.create(key, value), done)
+
+    def update(
+        self, key: str, value: bytes, revision: int, done: Callable[[int | MeshError | None], None]
+    ) -> None:
+        self._path.ask(lambda: self._bucket.update(key, value, revision), done)
 
     def get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None:
         self._path.ask(lambda: self._bucket.get(key), done)

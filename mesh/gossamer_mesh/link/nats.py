@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import nats.errors
 
 from gossamer_mesh import subjects
+from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.errors import (
     ConnectError,
     CredentialsError,
@@ -43,7 +44,6 @@ from gossamer_mesh.link.sockets import SocketLane
 from gossamer_mesh.wire import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
-    from gossamer_mesh.access import Access
     from gossamer_mesh.identity.nkey import KeyPair as Signer
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -79,8 +79,8 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 class NatsLink:
     """See `gossamer_mesh.link.Link`. Made by `connect`."""
 
-    def __init__(self, access: Access, name: str) -> None:
-        self._access = access
+    def __init__(self, access: Access | Standing, name: str) -> None:
+        self._standing = Standing(access) if isinstance(access, Access) else access
         self._signer: Signer | None = None
         self._name = name
         self._loop = _new_loop()
@@ -109,8 +109,10 @@ class NatsLink:
         self._thread = threading.Thread(target=self._main, name=f"gossamer-{name}", daemon=True)
 
     @classmethod
-    def connect(cls, access: Access, *, name: str) -> NatsLink:
+    def connect(cls, access: Access | Standing, *, name: str) -> NatsLink:
         """Open a link and return once the server has accepted us.
+
+        With a `Standing`, each further connection is made with what that holds by then.
 
         Raises `ConnectError` when nothing answers within 5 s, `CredentialsError` when the server
         refuses who we are. After that, lost connections are remade for ever.
@@ -208,7 +210,7 @@ class NatsLink:
     @property
     def founds(self) -> bool:
         """Whether buckets that are missing are ours to make."""
-        return self._access.founds
+        return self._standing.access.founds
 
     @property
     def client(self) -> QuickClient:
@@ -360,12 +362,13 @@ class NatsLink:
                 self._up = False
                 self._lost.set()
 
-        access = self._access
+        access = self._standing.access
         try:
             await asyncio.wait_for(
                 client.connect(
                     access.url,
-                    **self._credentials(),
+                    **self._credentials(access),
+                    **_privacy(access),
                     name=self._name,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
@@ -403,8 +406,7 @@ class NatsLink:
         self._held = False
         self._send()
 
-    def _credentials(self) -> dict[str, Any]:
-        access = self._access
+    def _credentials(self, access: Access) -> dict[str, Any]:
         if not access.jwt:
             return {"user": access.user, "password": access.password}
         if self._signer is None:
@@ -484,6 +486,28 @@ def _proof(signer: Signer, nonce: str) -> bytes:
     return base64.b64encode(signer.sign(nonce.encode()))
 
 
+def _privacy(access: Access) -> dict[str, Any]:
+    """Return how the server shows who it is: by a certificate of the mesh's own, if it has one."""
+    if not access.url.startswith("tls:"):
+        return {}
+    import ssl  # noqa: PLC0415  of no use on loopback
+
+    logging.getLogger("asyncio").addFilter(_not_of_end)
+    try:
+        return {"tls": ssl.create_default_context(cadata=access.ca or None)}
+    except ssl.SSLError as error:
+        raise CredentialsError(
+            f"the certificate of who vouches for {access.url} cannot be read ({error}): use the "
+            "access file of this mesh, as it was made",
+            url=access.url,
+        ) from error
+
+
+def _not_of_end(record: logging.LogRecord) -> bool:
+    """Leave out what asyncio says of nats-py at the end of every encrypted connection."""
+    return "eof_received" not in record.getMessage()
+
+
 def _connect_error(url: str, errors: list[Exception]) -> ConnectError:
     """Say what went wrong: a refusal may be followed, or preceded, by the closed connection."""
     if any(
@@ -496,6 +520,15 @@ def _connect_error(url: str, errors: list[Exception]) -> ConnectError:
             url=url,
         )
     why = str(errors[-1]) or type(errors[-1]).__name__
+    if (
+        unproven := next((each for each in errors if "CERTIFICATE" in str(each)), None)
+    ) is not None:
+        return CredentialsError(
+            f"{url} does not show that it is this mesh's server ({unproven}): if its certificate "
+            "has expired, whoever serves the mesh renews it (gossamer mesh serve); if the name is "
+            "another, use one that it was made for; else it is somebody else's server",
+            url=url,
+        )
     return ConnectError(
         f"no connection to {url} ({why}): is the server running, the address right? "
         "`gossamer up` starts a local mesh",

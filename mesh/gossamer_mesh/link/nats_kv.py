@@ -47,6 +47,7 @@ class _Watcher(Protocol):
 class _Bucket(Protocol):
     async def put(self, key: str, value: bytes) -> int: ...
     async def create(self, key: str, value: bytes) -> int: ...
+    async def update(self, key: str, value: bytes, last: int) -> int: ...
     async def get(self, key: str) -> _Update: ...
     async def delete(self, key: str) -> bool: ...
     async def watchall(self) -> _Watcher: ...
@@ -122,6 +123,11 @@ class NatsKeyValue:
     ) -> None:
         self._start(self._create(key, value, done))
 
+    def update(
+        self, key: str, value: bytes, revision: int, done: Callable[[int | MeshError | None], None]
+    ) -> None:
+        self._start(self._update(key, value, revision, done))
+
     def get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None:
         self._start(self._get(key, done))
 
@@ -183,6 +189,18 @@ class NatsKeyValue:
             done(self._error(error))
         else:
             done(revision)
+
+    async def _update(
+        self, key: str, value: bytes, revision: int, done: Callable[[int | MeshError | None], None]
+    ) -> None:
+        try:
+            updated = await (await self._open()).update(key, value, revision)
+        except nats.js.errors.KeyWrongLastSequenceError:
+            done(None)
+        except _FAILURES as error:
+            done(self._error(error))
+        else:
+            done(updated)
 
     async def _get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None:
         try:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 
-from gossamer import agent_process, contexts
+from gossamer import agent_process, contexts, joining, who
 from gossamer.agent_process import AgentOptions
 from gossamer.cli.face import Command, Face, Failure, Group, pass_face
 from gossamer.cli.options import agent_options, context_option
+from gossamer_mesh import access as access_file
 from gossamer_mesh.places import private_dir, runtime_dir
 from gossamer_mesh.subjects import check_name
 
@@ -62,7 +64,44 @@ def start(
     made = access is None and (target_mesh is not None or not _names_its_mesh(config))
     if made:
         access = _access_file(target_mesh, name)
-    options = AgentOptions(config=config or "", name=name, site=site, labels=labels)
+    told = AgentOptions(config=config or "", name=name, site=site, labels=labels)
+    _become(face, access, told if access is None or config else _as_joined(access, told))
+
+
+@agent.command(cls=Command)
+@click.argument("token")
+@agent_options
+@click.option("--no-start", is_flag=True, help="Only join; gossamer agent start starts it later.")
+@pass_face
+def join(
+    face: Face,
+    *,
+    token: str,
+    config: str | None,
+    name: str,
+    site: str,
+    labels: dict[str, str],
+    no_start: bool,
+) -> None:
+    """Join a mesh with a TOKEN that its admin has made, then start the agent as `start` does.
+
+    TOKEN may be - to read it from standard input, or @FILE: on the command line it can be seen
+    by every user of the machine (ps), who might be quicker. The key is made here and stays here.
+    """
+    agent_process.require()
+    if name:
+        check_name(name, "--name")
+    path, answer = joining.as_agent(token, name, site, face.warn)
+    if no_start:
+        data = {"name": answer.name, "site": answer.site, "access": str(path)}
+        face.show(data, lambda: click.echo(f"joined as {answer.name}: {path}  "
+                                           "(start it: gossamer agent start)"))  # fmt: skip
+        return
+    told = AgentOptions(config=config or "", name=answer.name, site=answer.site, labels=labels)
+    _become(face, path, told)
+
+
+def _become(face: Face, access: Path | None, options: AgentOptions) -> None:
     command = agent_process.command(access, options)
     if made:
         command.append("--forget-access")
@@ -85,8 +124,22 @@ def _names_its_mesh(config: str | None) -> bool:
     return not isinstance(mesh, dict) or "access" in mesh
 
 
+def _as_joined(access: Path, options: AgentOptions) -> AgentOptions:
+    """Return `options` with what an agent's credentials say of it, where they are an agent's."""
+    known = who.of(access_file.load(access))
+    if known.role != "agent":
+        return options
+    return msgspec.structs.replace(
+        options, name=options.name or known.name, site=options.site or known.site
+    )
+
+
 def _access_file(target: str | None, name: str) -> Path:
     access = contexts.resolve(target)
+    if target is None and (access is None or who.of(access).role not in ("", "admin")):
+        found = joining.joined(name)
+        if found is not None:
+            return found
     if access is None:
         raise Failure(
             "no mesh to join: start one here with gossamer up, or name one with --access FILE, "

@@ -21,6 +21,10 @@ class Face:
         self.options: Mapping[str, str] = {}
         """Of the command that runs: the parameter's name → how it is written, like --wait."""
 
+    def warn(self, message: str) -> None:
+        """Say something that is no result."""
+        click.echo(f"gossamer: {message}", err=True)
+
     def show(self, data: object, text: Callable[[], object]) -> None:
         """Print `data` as one line of JSON if that was asked for, else let `text` print."""
         if self.json:

@@ -7,6 +7,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.units import parse_seconds
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 context_option: Final = click.option(
@@ -43,6 +46,17 @@ def resources(
             raise click.BadParameter(f"{name!r} is given twice.", param=parameter)
         found[name] = int(count) if equals else 1
     return found or None
+
+
+def duration(_: click.Context, parameter: click.Parameter, given: str) -> int:
+    """Turn "90s", "1h" or "7d" into whole seconds, of which there must be one at least."""
+    try:
+        found_s = parse_seconds(given)
+    except ConfigError as error:
+        raise click.BadParameter(f"{error}.", param=parameter) from error
+    if found_s < 1:
+        raise click.BadParameter(f"{given!r} is less than a second.", param=parameter)
+    return int(found_s)
 
 
 where_option: Final = click.option(

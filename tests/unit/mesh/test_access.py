@@ -33,6 +33,11 @@ def test_a_saved_file_is_readable_by_its_owner_only_whatever_the_umask(tmp_path:
     assert stat.S_IMODE((tmp_path / "access.json").stat().st_mode) == 0o600
 
 
+def test_where_it_is_kept_is_not_written(tmp_path: Path):
+    Access("nats://127.0.0.1:4222", "ada", SECRET, file="elsewhere").save(tmp_path / "access.json")
+    assert b"elsewhere" not in (tmp_path / "access.json").read_bytes()
+
+
 def test_saving_leaves_nothing_but_the_file(tmp_path: Path):
     for user in ("ada", "bob"):
         Access("nats://h:1", user, SECRET).save(tmp_path / "access.json")

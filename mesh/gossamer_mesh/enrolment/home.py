@@ -1,0 +1,266 @@
+"""The files of a mesh that is served from here: its keys, how it is reached, its certificates."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gossamer_mesh import subjects
+from gossamer_mesh.access import Access
+from gossamer_mesh.enrolment.invitation import Invitation
+from gossamer_mesh.enrolment.messages import Invite, Invitee, Token, User
+from gossamer_mesh.enrolment.registrar import Draw, Registrar
+from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.founding import OWNER
+from gossamer_mesh.identity import certificates
+from gossamer_mesh.identity.authority import Authority
+from gossamer_mesh.identity.certificates import Certificate
+from gossamer_mesh.identity.nkey import KeyPair
+from gossamer_mesh.nearest import did_you_mean
+from gossamer_mesh.places import private_dir, read_private, state_dir, write_private
+from gossamer_mesh.server_program import Listening
+
+DEFAULT_PORT: Final = 4222
+LIFETIME_S: Final = 86_400
+FIRST_S: Final = 3600
+"""How long the first join token lasts, which `init` hands out."""
+
+RENEW_CERTIFICATE_S: Final = 30 * 86_400
+_LOCAL: Final = "127.0.0.1"
+_ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104  recognised here, never chosen
+_ID_BYTES: Final = 10
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was chosen when a mesh was made. `hosts`: how others reach it, the best first.
+
+    `certificate`, `key`: files of somebody else's making; empty: the mesh makes its own. `owner`:
+    the public key of who made it. `first`: join tokens that were handed out before it was served.
+    """
+
+    host: str
+    port: int
+    hosts: tuple[str, ...]
+    owner: str
+    lifetime_s: int = LIFETIME_S
+    certificate: str = ""
+    key: str = ""
+    first: dict[str, Token] = {}
+
+    @property
+    def private(self) -> bool:
+        """Whether only this machine reaches it: then nothing has to be hidden on the way."""
+        return _is_loopback(self.host)
+
+    @property
+    def url(self) -> str:
+        host = self.hosts[0]
+        bracketed = f"[{host}]" if ":" in host else host
+        return f"{'nats' if self.private else 'tls'}://{bracketed}:{self.port}"
+
+
+_decoder: Final = msgspec.json.Decoder(Settings)
+
+
+class Home:
+    """A mesh's directory. `load` finds one that `make` has made."""
+
+    def __init__(self, name: str, settings: Settings, authority: Authority) -> None:
+        self.name = name
+        self.settings = settings
+        self.authority = authority
+        self.path = _folder() / name
+
+    @classmethod
+    def load(cls, name: str) -> Home:
+        """Return the mesh `name`; `ConfigError` if there is none here, or others can read it."""
+        path = _folder() / subjects.check_name(name, "the mesh's name") / "mesh.json"
+        if not path.exists():
+            known = names()
+            raise ConfigError(
+                f"no mesh {name!r} was made here (known: {', '.join(known) or 'none'}"
+                f"{did_you_mean(name, known)}): run gossamer mesh init {name}",
+                value=name,
+            )
+        try:
+            settings = _decoder.decode(read_private(path, "the settings of a mesh"))
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(
+                f"{path} does not tell of a mesh ({error})", path=str(path)
+            ) from error
+        return cls(name, settings, Authority.load(path.with_name("keys.json")))
+
+    @classmethod
+    def make(
+        cls,
+        name: str,
+        listen: str,
+        *,
+        hosts: tuple[str, ...] = (),
+        lifetime_s: int = LIFETIME_S,
+        certificate: str = "",
+        key: str = "",
+    ) -> tuple[Home, Access, Invitation]:
+        """Make a mesh: return it, its owner's access, and a join token for its first agent.
+
+        `ConfigError` if there is one of that name already, or `listen` is no address.
+        """
+        host, port = address(listen)
+        path = _folder() / subjects.check_name(name, "the mesh's name")
+        if (path / "mesh.json").exists():
+            raise ConfigError(
+                f"a mesh {name!r} was made here already ({path}): serve it with gossamer mesh "
+                f"serve {name}, or choose another name",
+                value=name,
+            )
+        private_dir(path)
+        authority = Authority.new(name)
+        owner, now = KeyPair.new("user"), int(time.time())
+        settings = Settings(
+            host=host,
+            port=port,
+            hosts=hosts or _reached_by(host),
+            owner=owner.public,
+            lifetime_s=lifetime_s,
+            certificate=certificate,
+            key=key,
+        )
+        home = cls(name, settings, authority)
+        if not settings.private and not certificate:
+            made = certificates.vouching(name, now)
+            write_private(path / "ca.pem", made.certificate)
+            write_private(path / "ca.key", made.key)
+        token, invitee = home.registrar().invite(Invite(role="agent", ttl_s=FIRST_S), now)
+        home.settings = msgspec.structs.replace(settings, first={invitee.id: token})
+        authority.save(path / "keys.json")
+        jwt = authority.vouch("admin", OWNER, owner.public, now)
+        access = Access(settings.url, jwt=jwt, seed=owner.seed, ca=home.ca)
+        access.save(path / "access.json")
+        # The last: without it there is no mesh yet.
+        write_private(path / "mesh.json", msgspec.json.encode(home.settings) + b"\n")
+        return home, access, home.invitation(invitee)
+
+    @property
+    def ca(self) -> str:
+        """Whose certificates are believed, in PEM; empty: whom the system believes."""
+        path = self.path / "ca.pem"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def owner(self) -> User:
+        return User(public=self.settings.owner, role="admin", issued=0)
+
+    def registrar(self) -> Registrar:
+        return Registrar(self.authority, self.settings.lifetime_s, draw)
+
+    def invitation(self, invitee: Invitee) -> Invitation:
+        return Invitation(
+            mesh=self.name,
+            url=self.settings.url,
+            jwt=invitee.jwt,
+            seed=invitee.seed,
+            role=invitee.role,
+            expires=invitee.expires,
+            ca=self.ca,
+        )
+
+    def listening(self) -> Listening:
+        """Return where the server is to listen, with a certificate that is valid long enough."""
+        settings = self.settings
+        plain = Listening(settings.host, settings.port, void=self.void(), url=self.local_url)
+        if settings.private:
+            return plain
+        if settings.certificate:
+            return plain._replace(certificate=settings.certificate, key=settings.key)
+        certificate, key = self.path / "server.pem", self.path / "server.key"
+        now = time.time()
+        if not certificate.exists() or (
+            certificates.valid_until(certificate.read_bytes()) < now + RENEW_CERTIFICATE_S
+        ):
+            made = certificates.of_server(self._signer(now), self._named(), now)
+            write_private(key, made.key)
+            write_private(certificate, made.certificate)
+        return plain._replace(certificate=str(certificate), key=str(key))
+
+    def _signer(self, now: float) -> Certificate:
+        path = self.path / "ca.pem"
+        signer = Certificate(path.read_bytes(), read_private(self.path / "ca.key", "the CA's key"))
+        if certificates.valid_until(signer.certificate) <= now:
+            raise ConfigError(
+                f"the certificate that vouches for the mesh {self.name!r} has expired ({path}): "
+                "make the mesh anew (gossamer mesh init) and invite everybody again",
+                path=str(path),
+            )
+        return signer
+
+    def _named(self) -> list[str]:
+        own = [self.settings.host] if self.settings.host not in _ANY_ADDRESS else []
+        return list(dict.fromkeys([*self.settings.hosts, *own, os.uname().nodename, "localhost",
+                                   _LOCAL, "::1"]))  # fmt: skip
+
+    @property
+    def local_url(self) -> str:
+        """How this machine reaches the server: no name has to be known for it."""
+        settings = self.settings
+        if settings.certificate:
+            return settings.url
+        host = _LOCAL if settings.host in _ANY_ADDRESS else settings.host
+        return msgspec.structs.replace(settings, hosts=(host,)).url
+
+    # -- what is void: known before the server is started -----------------------------------
+
+    def void(self) -> dict[str, int]:
+        path = self.path / "void.json"
+        if not path.exists():
+            return {}
+        return msgspec.json.decode(
+            read_private(path, "the keys that are void"), type=dict[str, int]
+        )
+
+    def keep_void(self, void: dict[str, int]) -> None:
+        write_private(self.path / "void.json", msgspec.json.encode(void))
+
+
+def draw() -> Draw:
+    return Draw(f"{subjects.OWN_NAMES}{secrets.token_hex(_ID_BYTES)}", KeyPair.new("user"))
+
+
+def names() -> list[str]:
+    """Return the names of the meshes that were made here, sorted."""
+    return sorted(path.parent.name for path in _folder().glob("*/mesh.json"))
+
+
+def address(listen: str) -> tuple[str, int]:
+    """Return host and port of "HOST:PORT", "HOST" or ":PORT"; `ConfigError` if it is none."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or listen.endswith("]"):
+        host, port = listen, str(DEFAULT_PORT)
+    host = host.strip("[]") or _ANY_ADDRESS[0]
+    if not port.isdecimal() or not 0 < int(port) < 2**16 or any(each in host for each in " /@\\"):
+        raise ConfigError(
+            f"--listen {listen!r} is no address: give HOST:PORT, like 0.0.0.0:{DEFAULT_PORT} or "
+            f"127.0.0.1:{DEFAULT_PORT}, with a port from 1 to 65535",
+            value=listen,
+        )
+    return host, int(port)
+
+
+def _folder() -> Path:
+    return state_dir(make=False) / "meshes"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _reached_by(host: str) -> tuple[str, ...]:
+    return (os.uname().nodename,) if host in _ANY_ADDRESS else (host,)

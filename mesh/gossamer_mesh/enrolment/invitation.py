@@ -1,0 +1,98 @@
+"""A join token as people hand it on: where the mesh is, whom to believe, and what lets one ask.
+
+It is a secret until it is used up or expires: whoever has it can join.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+import zlib
+from typing import Final
+
+import msgspec
+
+from gossamer_mesh.access import Access
+from gossamer_mesh.errors import EnrolmentError
+from gossamer_mesh.identity.claims import User, peek
+
+PREFIX: Final = "gsm1_"
+_CHECK_BYTES: Final = 4
+MOST_BYTES: Final = 64 * 1024
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a token holds. `url`: of the mesh called `mesh`; `ca`: whose certificate it has.
+
+    `jwt` and `seed` are of a user who may ask to be let in, and nothing else. Its name is the
+    token's number. `expires`: whole seconds since 1970, as the mesh's clock has it.
+    """
+
+    mesh: str
+    url: str
+    jwt: str
+    seed: str
+    role: str
+    expires: int
+    ca: str = ""
+
+    @property
+    def id(self) -> str:
+        return peek(self.jwt, User, "join token").name
+
+    @property
+    def access(self) -> Access:
+        """How to reach the registrar."""
+        return Access(self.url, jwt=self.jwt, seed=self.seed, ca=self.ca)
+
+    def __repr__(self) -> str:
+        return f"Invitation(mesh={self.mesh!r}, role={self.role!r}, …)"
+
+
+_decoder: Final = msgspec.msgpack.Decoder(Invitation)
+
+
+def written(invitation: Invitation) -> str:
+    """Return the token: one word that can be copied."""
+    # What is in it is text that was made of bytes: half of it is air.
+    data = zlib.compress(msgspec.msgpack.encode(invitation), 9)
+    check = binascii.crc32(data).to_bytes(_CHECK_BYTES)
+    return PREFIX + base64.urlsafe_b64encode(data + check).decode().rstrip("=")
+
+
+def read(text: str) -> Invitation:
+    """Return what a token says; `EnrolmentError`, not repeating it, if it is none or altered."""
+    token = text.strip()
+    if not token.startswith(PREFIX):
+        raise EnrolmentError(
+            f"this is no join token: one starts with {PREFIX} and is made by gossamer invite"
+        )
+    coded = token.removeprefix(PREFIX)
+    try:
+        both = base64.b64decode(coded + "=" * (-len(coded) % 4), altchars=b"-_", validate=True)
+        data, check = both[:-_CHECK_BYTES], both[-_CHECK_BYTES:]
+        if binascii.crc32(data).to_bytes(_CHECK_BYTES) != check:
+            raise ValueError  # noqa: TRY301  what is wrong is the same as where it does not decode
+        return _decoder.decode(zlib.decompressobj().decompress(data, MOST_BYTES))
+    except (ValueError, RecursionError, zlib.error) as error:
+        raise EnrolmentError(
+            f"this join token of {len(token)} characters was cut off or altered: copy it again, "
+            "whole, or ask for another (gossamer invite)"
+        ) from error
+
+
+def check_time(invitation: Invitation, now: float) -> None:
+    """Raise `EnrolmentError` where it has expired by our clock: the server would not say why."""
+    if now >= invitation.expires:
+        raise EnrolmentError(
+            f"this join token expired at {shown(invitation.expires)}, and this machine's clock "
+            f"says {shown(now)}: ask for another (gossamer invite), or set the clock",
+            expires=invitation.expires,
+            now=now,
+        )
+
+
+def shown(at: float) -> str:
+    """Return a time as people read it, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

@@ -1,0 +1,176 @@
+"""What is asked of the registrar, what it answers, and what it keeps. Values only.
+
+Times are whole seconds since 1970. `now` and `sent` say what time it is for who speaks: they tell
+of clocks that differ, and decide nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from gossamer_mesh.errors import ProtocolError
+
+_V = TypeVar("_V")
+
+Invited: TypeAlias = Literal["agent", "client", "gateway", "admin"]
+"""What somebody can be invited as."""
+
+Reason = Literal[
+    "unknown-token", "expired", "used-up", "wrong-role", "name", "name-taken", "revoked",
+    "unknown-user", "key", "unreadable", "busy",
+]  # fmt: skip
+
+
+class Join(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
+    """Let this public key in. `role`: "agent", or "" for any other; `name`, `site`: if free."""
+
+    public: str
+    role: str = ""
+    name: str = ""
+    site: str = ""
+    sent: int = 0
+
+
+class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew"):
+    """Vouch for me again, for the key you know."""
+
+    sent: int = 0
+
+
+class Invite(msgspec.Struct, frozen=True, kw_only=True, tag="invite"):
+    """Make a join token. Without a `name` the joiner chooses; `uses`: how many may join."""
+
+    role: Invited
+    name: str = ""
+    site: str = ""
+    groups: tuple[str, ...] = ()
+    ttl_s: int = 3600
+    uses: int = 1
+
+
+class ListUsers(msgspec.Struct, frozen=True, kw_only=True, tag="users"):
+    """Say who was let in."""
+
+
+class Revoke(msgspec.Struct, frozen=True, kw_only=True, tag="revoke"):
+    """Throw this user out, and never vouch for that key again."""
+
+    name: str
+
+
+Request = Join | Renew | Invite | ListUsers | Revoke
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """Who was let in. `expires` 0: until revoked; `revoked` 0: is not.
+
+    `former`: keys that had the name before and were revoked, with when: a name can be given again,
+    a key cannot.
+    """
+
+    public: str
+    role: Invited
+    site: str = ""
+    groups: tuple[str, ...] = ()
+    issued: int = 0
+    expires: int = 0
+    revoked: int = 0
+    former: dict[str, int] = {}
+
+    def live(self, now: int) -> bool:
+        return not self.revoked and not self.lapsed(now)
+
+    def lapsed(self, now: int) -> bool:
+        return bool(self.expires) and self.expires <= now
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A join token, as the registrar keeps it. `taken`: public keys let in by it, and their names.
+
+    Who asks again with the same key gets the same answer: the first may have been lost.
+    """
+
+    role: Invited
+    expires: int
+    uses: int = 1
+    name: str = ""
+    site: str = ""
+    groups: tuple[str, ...] = ()
+    taken: dict[str, str] = {}
+
+
+class Enrolled(msgspec.Struct, frozen=True, kw_only=True, tag="enrolled"):
+    """You are let in as that: `jwt` says so to the server. `account`: what it is checked by."""
+
+    name: str
+    role: str
+    jwt: str
+    account: str
+    now: int
+    site: str = ""
+
+
+class Invitee(msgspec.Struct, frozen=True, kw_only=True, tag="invited"):
+    """A join token's number and what it is made of besides where the mesh is."""
+
+    id: str
+    jwt: str
+    seed: str
+    role: str
+    expires: int
+
+
+class Users(msgspec.Struct, frozen=True, kw_only=True, tag="users"):
+    """By name."""
+
+    users: dict[str, User]
+    now: int
+
+
+class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked"):
+    """They are out."""
+
+    name: str
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
+    """No, and why, for people; `now` is the registrar's."""
+
+    reason: Reason
+    message: str
+    now: int
+
+
+Answer = Enrolled | Invitee | Users | Revoked | Refused
+
+_request: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
+_answer: Final[msgspec.msgpack.Decoder[Answer]] = msgspec.msgpack.Decoder(Answer)
+_user: Final = msgspec.msgpack.Decoder(User)
+_token: Final = msgspec.msgpack.Decoder(Token)
+encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def decode_request(data: bytes) -> Request:
+    """Return a request; `ProtocolError` if it is none."""
+    return _decoded(_request, data, "a request to the registrar")
+
+
+def decode_answer(data: bytes) -> Answer:
+    return _decoded(_answer, data, "an answer of the registrar")
+
+
+def decode_user(data: bytes) -> User:
+    return _decoded(_user, data, "a user of the mesh")
+
+
+def decode_token(data: bytes) -> Token:
+    return _decoded(_token, data, "a join token of the mesh")
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[_V], data: bytes, what: str) -> _V:
+    try:
+        return decoder.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"not {what} that this version knows ({error}): upgrade") from error

@@ -1,0 +1,324 @@
+"""Who is let into the mesh: a machine. Nothing is kept here that is not in its buckets.
+
+A request is decided from what the buckets say of the names it is about, and ends in writes that
+hold only if that is still so, then in an answer. Of two that take one token at once, one finds
+that it was changed and is decided again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from gossamer_mesh import subjects
+from gossamer_mesh.enrolment.messages import (
+    Answer,
+    Enrolled,
+    Invite,
+    Invitee,
+    Join,
+    ListUsers,
+    Reason,
+    Refused,
+    Renew,
+    Request,
+    Revoke,
+    Revoked,
+    Token,
+    User,
+    Users,
+)
+from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.identity.authority import Authority
+from gossamer_mesh.identity.nkey import KeyPair, kind_of
+
+AGENT: Final = "agent"
+DEFAULT_SITE: Final = "local"
+MOST_USES: Final = 100_000
+MOST_TTL_S: Final = 30 * 86_400
+
+
+class Write(NamedTuple):
+    """Put `value` where the key still has `revision` (0: where it is not there)."""
+
+    bucket: str
+    key: str
+    value: User | Token
+    revision: int
+
+
+class Decision(NamedTuple):
+    """Make these writes in this order, throw out whom they revoke, then answer."""
+
+    answer: Answer
+    writes: tuple[Write, ...] = ()
+    revokes: bool = False
+
+
+class Draw(NamedTuple):
+    """What chance gives to a new token: its number and its key."""
+
+    id: str
+    pair: KeyPair
+
+
+class _RefusedError(Exception):
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.reason: Reason = reason
+        self.message = message
+
+
+class Registrar:
+    """`users` and `tokens` are kept up to date by who makes the writes."""
+
+    def __init__(self, authority: Authority, lifetime_s: int, draw: Callable[[], Draw]) -> None:
+        self.users: dict[str, tuple[User, int]] = {}
+        self.tokens: dict[str, tuple[Token, int]] = {}
+        self._authority = authority
+        self._lifetime_s = lifetime_s
+        self._draw = draw
+
+    def learn(self, write: Write, revision: int) -> None:
+        """Take in what a bucket has by now."""
+        if isinstance(write.value, User):
+            self.users[write.key] = (write.value, revision)
+        else:
+            self.tokens[write.key] = (write.value, revision)
+
+    def forget(self, bucket: str, key: str) -> None:
+        """Take in that a bucket has nothing there."""
+        (self.users if bucket == subjects.USERS_BUCKET else self.tokens).pop(key, None)
+
+    def revoked(self) -> Mapping[str, int]:
+        """Return the keys that are void, with since when."""
+        void: dict[str, int] = {}
+        for user, _ in self.users.values():
+            void.update(user.former)
+            if user.revoked:
+                void[user.public] = user.revoked
+        return void
+
+    def decide(self, what: str, speaker: str, request: Request, now: int) -> Decision:
+        """Decide a request that `speaker` (who the server has made sure of) made as `what`."""
+        try:
+            match what, request:
+                case "join", Join():
+                    return self._join(speaker, request, now)
+                case "renew", Renew():
+                    return self._renew(speaker, now)
+                case "admin", Invite() | ListUsers() | Revoke():
+                    return self._administer(request, now)
+                case _:
+                    return Decision(refusal("unreadable", f"nothing of that kind as {what}", now))
+        except _RefusedError as no:
+            return Decision(refusal(no.reason, no.message, now))
+
+    # -- joining -----------------------------------------------------------------------------
+
+    def _join(self, number: str, request: Join, now: int) -> Decision:
+        if number not in self.tokens:
+            raise _RefusedError("unknown-token", "this join token is not known to the mesh: ask "
+                                "for another (gossamer invite)")  # fmt: skip
+        token, revision = self.tokens[number]
+        if kind_of(request.public) != "user":
+            raise _RefusedError("key", f"{request.public[:60]!r} is not the public key of a user")
+        self._check_role(token, request)
+        before = token.taken.get(request.public)
+        if before is not None:
+            return self._again(before, request, now)
+        if token.expires <= now:
+            raise _RefusedError("expired", f"this join token expired {now - token.expires} s ago: "
+                                "ask for another (gossamer invite)")  # fmt: skip
+        if len(token.taken) >= token.uses:
+            by = next(iter(token.taken.values()))
+            raise _RefusedError(
+                "used-up",
+                f"this join token was used already, by {by!r}"
+                if token.uses == 1
+                else f"this join token was for {token.uses}, and all have joined",
+            )
+        name = self._free_name(token, request, now)
+        site = (token.site or request.site or DEFAULT_SITE) if token.role == AGENT else token.site
+        user = self._user(name, request.public, token, _name(site, "site") if site else "", now)
+        taken = msgspec.structs.replace(token, taken={**token.taken, request.public: name})
+        # The token first: a name that is given back is easier borne than a token used twice.
+        return Decision(
+            self._vouched(name, user, now),
+            (
+                Write(subjects.TOKENS_BUCKET, number, taken, revision),
+                Write(subjects.USERS_BUCKET, name, user, self._revision(name)),
+            ),
+        )
+
+    @staticmethod
+    def _check_role(token: Token, request: Join) -> None:
+        if (token.role == AGENT) == (request.role == AGENT):
+            return
+        right = "gossamer agent join" if token.role == AGENT else "gossamer join"
+        raise _RefusedError(
+            "wrong-role", f"this join token is for {_a(token.role)}: use it with {right} TOKEN"
+        )
+
+    def _again(self, name: str, request: Join, now: int) -> Decision:
+        """Answer who has been let in with this token and key already, and was not told."""
+        user, revision = self.users.get(name, (None, 0))
+        if user is not None and user.public == request.public:
+            self._check_live(name, user)
+            renewed = self._renewed(user, now)
+            write = Write(subjects.USERS_BUCKET, name, renewed, revision)
+            return Decision(self._vouched(name, renewed, now), (write,))
+        raise _RefusedError("name-taken", f"the name {name!r} has been given to another key since: "
+                            "ask for another token (gossamer invite)")  # fmt: skip
+
+    def _free_name(self, token: Token, request: Join, now: int) -> str:
+        name = _name(token.name or request.name, "name")
+        if name.startswith(subjects.OWN_NAMES):
+            raise _RefusedError(
+                "name", f"names that start with {subjects.OWN_NAMES!r}, like {name!r}, are the "
+                "mesh's own: choose another with --name"
+            )  # fmt: skip
+        holder = self.users.get(name)
+        if holder is not None and holder[0].live(now):
+            raise _RefusedError(
+                "name-taken",
+                f"the name {name!r} is taken, by {_a(holder[0].role)}: choose another with "
+                f"--name, or revoke that one first (gossamer revoke {name})",
+            )
+        return name
+
+    def _user(self, name: str, public: str, token: Token, site: str, now: int) -> User:
+        held = self.users.get(name)
+        former = dict(held[0].former) if held else {}
+        if held and held[0].revoked:
+            former[held[0].public] = held[0].revoked
+        if public in self.revoked():
+            raise _RefusedError("revoked", "this key was revoked: join with a new one")
+        return User(
+            public=public,
+            role=token.role,
+            site=site,
+            groups=token.groups,
+            issued=now,
+            expires=now + self._lifetime_s,
+            former=former,
+        )
+
+    # -- staying -----------------------------------------------------------------------------
+
+    def _renew(self, name: str, now: int) -> Decision:
+        if name not in self.users:
+            raise _RefusedError("unknown-user", f"nobody called {name!r} was let in here")
+        user, revision = self.users[name]
+        self._check_live(name, user)
+        renewed = self._renewed(user, now)
+        return Decision(
+            self._vouched(name, renewed, now),
+            (Write(subjects.USERS_BUCKET, name, renewed, revision),),
+        )
+
+    def _renewed(self, user: User, now: int) -> User:
+        expires = now + self._lifetime_s if user.expires else 0
+        return msgspec.structs.replace(user, issued=now, expires=expires)
+
+    @staticmethod
+    def _check_live(name: str, user: User) -> None:
+        if user.revoked:
+            raise _RefusedError("revoked", f"{name!r} was revoked")
+
+    def _vouched(self, name: str, user: User, now: int) -> Enrolled:
+        jwt = self._authority.vouch(
+            user.role,
+            name,
+            user.public,
+            now,
+            ttl_s=user.expires - now if user.expires else 0,
+            site=user.site,
+            groups=user.groups,
+        )
+        account = self._authority.account_token(now, self.revoked())
+        return Enrolled(
+            name=name, role=user.role, jwt=jwt, account=account, site=user.site, now=now
+        )
+
+    # -- administration ----------------------------------------------------------------------
+
+    def _administer(self, request: Invite | ListUsers | Revoke, now: int) -> Decision:
+        match request:
+            case Invite():
+                self._check_invite(request, now)
+                token, invitee = self.invite(request, now)
+                return Decision(invitee, (Write(subjects.TOKENS_BUCKET, invitee.id, token, 0),))
+            case ListUsers():
+                found = {name: user for name, (user, _) in sorted(self.users.items())}
+                return Decision(Users(users=found, now=now))
+            case Revoke():
+                return self._revoke(request, now)
+
+    def _check_invite(self, request: Invite, now: int) -> None:
+        if request.name:
+            probe = Token(role=request.role, expires=0, name=request.name)
+            self._free_name(probe, Join(public=""), now)
+        for group in request.groups:
+            _name(group, "group")
+        if request.site:
+            _name(request.site, "site")
+        most = 1 if request.name else MOST_USES
+        if not 1 <= request.uses <= most:
+            why = ", for they would have one name" if request.name else ""
+            raise _RefusedError(
+                "name", f"a join token for {request.uses}: allowed are 1 to {most}{why}"
+            )
+        if not 1 <= request.ttl_s <= MOST_TTL_S:
+            raise _RefusedError(
+                "expired",
+                f"a join token that lasts {request.ttl_s} s: allowed are 1 s to "
+                f"{MOST_TTL_S // 86_400} days",
+            )
+
+    def invite(self, request: Invite, now: int) -> tuple[Token, Invitee]:
+        """Make a join token: what is kept of it, and what is handed out."""
+        drawn = self._draw()
+        token = Token(
+            role=request.role,
+            expires=now + request.ttl_s,
+            uses=request.uses,
+            name=request.name,
+            site=request.site,
+            groups=request.groups,
+        )
+        pair = drawn.pair
+        jwt = self._authority.vouch("joiner", drawn.id, pair.public, now, ttl_s=request.ttl_s)
+        return token, Invitee(
+            id=drawn.id, jwt=jwt, seed=pair.seed, role=request.role, expires=token.expires
+        )
+
+    def _revoke(self, request: Revoke, now: int) -> Decision:
+        if request.name not in self.users:
+            raise _RefusedError("unknown-user", f"nobody called {request.name!r} was let in here: "
+                                "gossamer users lists who was")  # fmt: skip
+        user, revision = self.users[request.name]
+        if user.revoked:
+            return Decision(Revoked(name=request.name), revokes=True)
+        revoked = msgspec.structs.replace(user, revoked=now)
+        write = Write(subjects.USERS_BUCKET, request.name, revoked, revision)
+        return Decision(Revoked(name=request.name), (write,), revokes=True)
+
+    def _revision(self, name: str) -> int:
+        return self.users[name][1] if name in self.users else 0
+
+
+def refusal(reason: Reason, message: str, now: int) -> Refused:
+    return Refused(reason=reason, message=message, now=now)
+
+
+def _name(name: str, what: str) -> str:
+    try:
+        return subjects.check_name(name, what)
+    except ConfigError as error:
+        raise _RefusedError("name", str(error)) from error
+
+
+def _a(role: str) -> str:
+    return f"an {role}" if role[:1] in "aeiou" else f"a {role}"

@@ -1,0 +1,182 @@
+"""The registrar at work: over a link, one request after the other, as its buckets allow.
+
+It answers only in the inbox of who has asked: else it could be made to speak anywhere.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, NamedTuple
+
+from gossamer_mesh import subjects
+from gossamer_mesh.enrolment import messages
+from gossamer_mesh.enrolment.messages import Answer, Request
+from gossamer_mesh.enrolment.registrar import Decision, Registrar, Write, refusal
+from gossamer_mesh.errors import MeshError, ProtocolError
+from gossamer_mesh.link import Entry, Link, Message
+
+TRIES: Final = 5
+"""How often a request is decided anew because another registrar was quicker."""
+
+READ_S: Final = 10.0
+_BUCKETS: Final = (subjects.USERS_BUCKET, subjects.TOKENS_BUCKET)
+
+_log = logging.getLogger("gossamer.enrolment")
+
+
+class _Asked(NamedTuple):
+    what: str
+    speaker: str
+    request: Request
+    reply: str
+
+
+class Service:
+    """Serves from `start` until the link is closed. Everything happens in the link's thread."""
+
+    def __init__(
+        self,
+        link: Link,
+        registrar: Registrar,
+        revoke: Callable[[Mapping[str, int]], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`revoke` makes these keys void at the server; it may block, and has its own thread."""
+        self._link = link
+        self._registrar = registrar
+        self._revoke = revoke
+        self._clock = clock
+        self._buckets = {name: link.key_value(name) for name in _BUCKETS}
+        self._waiting: collections.deque[_Asked] = collections.deque()
+        self._busy = False
+
+    def start(self) -> None:
+        """Learn what the buckets have, then hear requests. Blocks until it does; `MeshError`."""
+        read = threading.Semaphore(0)
+        for name, bucket in self._buckets.items():
+            bucket.watch(partial(self._seen, name, read.release))
+        for name in _BUCKETS:
+            if not read.acquire(timeout=READ_S):
+                raise MeshError(f"the bucket {name!r} could not be read within {READ_S:.0f} s")
+        self._link.subscribe(subjects.all_enrolments(), self._heard)
+
+    def _seen(self, bucket: str, told_all: Callable[[], None], entry: Entry | None) -> None:
+        if entry is None:
+            told_all()
+        else:
+            self._learn(bucket, entry)
+
+    def _learn(self, bucket: str, entry: Entry) -> None:
+        if entry.value is None:
+            self._registrar.forget(bucket, entry.key)
+            return
+        users = bucket == subjects.USERS_BUCKET
+        try:
+            value = (messages.decode_user if users else messages.decode_token)(entry.value)
+        except ProtocolError as error:
+            _log.warning("%s in bucket %s: %s", entry.key, bucket, error)
+            return
+        self._registrar.learn(Write(bucket, entry.key, value, 0), entry.revision)
+
+    # -- one request after the other ---------------------------------------------------------
+
+    def _heard(self, message: Message) -> None:
+        what, speaker = subjects.enrolment_parts(message.subject)
+        if not message.reply.startswith(f"{subjects.inbox_root(speaker)}."):
+            _log.warning("%s asked to be answered at %r", speaker, message.reply[:200])
+            return
+        try:
+            request = messages.decode_request(message.payload)
+        except ProtocolError as error:
+            self._answer(message.reply, refusal("unreadable", str(error), int(self._clock())))
+            return
+        self._waiting.append(_Asked(what, speaker, request, message.reply))
+        self._next()
+
+    def _next(self) -> None:
+        if self._waiting and not self._busy:
+            self._busy = True
+            self._decide(self._waiting.popleft(), TRIES)
+
+    def _decide(self, asked: _Asked, tries: int) -> None:
+        now = int(self._clock())
+        if not tries:
+            self._end(
+                asked, refusal("busy", "others were quicker, again and again: ask again", now)
+            )
+            return
+        decision = self._registrar.decide(asked.what, asked.speaker, asked.request, now)
+        self._write(asked, tries, decision, 0)
+
+    def _write(self, asked: _Asked, tries: int, decision: Decision, number: int) -> None:
+        if number == len(decision.writes):
+            self._done(asked, decision)
+            return
+        write = decision.writes[number]
+        bucket, data = self._buckets[write.bucket], messages.encode(write.value)
+
+        def written(outcome: int | MeshError | None) -> None:
+            if isinstance(outcome, int):
+                self._registrar.learn(write, outcome)
+                self._write(asked, tries, decision, number + 1)
+            elif outcome is None:
+                bucket.get(write.key, read)
+            else:
+                # It may have been made: who asks again with the same key is told the same.
+                self._fail(asked, outcome)
+
+        def read(found: Entry | MeshError | None) -> None:
+            if isinstance(found, MeshError):
+                self._fail(asked, found)
+                return
+            if found is None:
+                self._registrar.forget(write.bucket, write.key)
+            else:
+                self._learn(write.bucket, found)
+            self._decide(asked, tries - 1)
+
+        if write.revision:
+            bucket.update(write.key, data, write.revision, written)
+        else:
+            bucket.create(write.key, data, written)
+
+    def _done(self, asked: _Asked, decision: Decision) -> None:
+        if not decision.revokes:
+            self._end(asked, decision.answer)
+            return
+        void = self._registrar.revoked()
+
+        def revoke() -> None:
+            try:
+                self._revoke(void)
+            except MeshError as error:
+                self._link.post(partial(self._fail, asked, error))
+            else:
+                self._link.post(partial(self._end, asked, decision.answer))
+
+        threading.Thread(target=revoke, name="gossamer-revoke", daemon=True).start()
+
+    def _fail(self, asked: _Asked, error: MeshError) -> None:
+        _log.warning("%s of %s: %s", asked.what, asked.speaker, error)
+        self._end(asked, refusal("busy", f"not now ({error}): ask again", int(self._clock())))
+
+    def _end(self, asked: _Asked, answer: Answer) -> None:
+        _log.info("%s of %s: %s", asked.what, asked.speaker, _told(answer))
+        self._answer(asked.reply, answer)
+        self._busy = False
+        # Not from within: a thousand that wait would be as many frames.
+        self._link.post(self._next)
+
+    def _answer(self, reply: str, answer: Answer) -> None:
+        self._link.publish(reply, messages.encode(answer))
+
+
+def _told(answer: Answer) -> str:
+    if isinstance(answer, messages.Refused):
+        return f"refused, {answer.message}"
+    return f"{type(answer).__name__.lower()} {getattr(answer, 'name', '')}".strip()

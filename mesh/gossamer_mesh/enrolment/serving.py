@@ -1,0 +1,118 @@
+"""A mesh, served: its nats-server, and who lets people in."""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Final, Self
+
+from gossamer_mesh import server, subjects
+from gossamer_mesh.access import Access
+from gossamer_mesh.enrolment import messages
+from gossamer_mesh.enrolment.home import Home
+from gossamer_mesh.enrolment.service import Service
+from gossamer_mesh.errors import MeshError, ServerError
+from gossamer_mesh.founding import OWNER
+from gossamer_mesh.identity.nkey import KeyPair
+from gossamer_mesh.link import KeyValue, Message
+from gossamer_mesh.link.nats import NatsLink
+from gossamer_mesh.server import Server
+
+UPDATE_ACCOUNT: Final = "$SYS.REQ.CLAIMS.UPDATE"
+SYSTEM_S: Final = 60
+ANSWER_S: Final = 5.0
+SYSTEM_USER: Final = f"{subjects.OWN_NAMES}system"
+
+
+class Enrolling:
+    """Who lets people in, connected to the mesh's server, until it is closed."""
+
+    def __init__(self, home: Home) -> None:
+        """Connect and serve; `ConnectError` when the server is not there."""
+        self._home = home
+        pair, now = KeyPair.new("user"), int(time.time())
+        jwt = home.authority.vouch("registrar", subjects.REGISTRAR, pair.public, now)
+        access = Access(home.local_url, jwt=jwt, seed=pair.seed, ca=home.ca)
+        name = subjects.session(subjects.REGISTRAR, secrets.token_hex(4))
+        self._link = NatsLink.connect(access, name=name)
+        try:
+            self._known_from_the_start()
+            self._registrar = home.registrar()
+            Service(self._link, self._registrar, self._revoke).start()
+        except BaseException:
+            self._link.close()
+            raise
+
+    def _known_from_the_start(self) -> None:
+        """Put into the buckets who and what was there before there was a server."""
+        users = self._link.key_value(subjects.USERS_BUCKET)
+        tokens = self._link.key_value(subjects.TOKENS_BUCKET)
+        _create(users, OWNER, messages.encode(self._home.owner))
+        for number, token in self._home.settings.first.items():
+            _create(tokens, number, messages.encode(token))
+
+    def _revoke(self, void: Mapping[str, int]) -> None:
+        """Make these keys void at the server, now and after its next start."""
+        self._home.keep_void(dict(void))
+        authority, pair, now = self._home.authority, KeyPair.new("user"), int(time.time())
+        jwt = authority.vouch_for_system(SYSTEM_USER, pair.public, now, SYSTEM_S)
+        access = Access(self._home.local_url, jwt=jwt, seed=pair.seed, ca=self._home.ca)
+        name = subjects.session(SYSTEM_USER, secrets.token_hex(4))
+        link = NatsLink.connect(access, name=name)
+        try:
+            answers: queue.SimpleQueue[Message] = queue.SimpleQueue()
+            inbox = subjects.inbox(name, "server", 1)
+            link.subscribe(inbox, answers.put)
+            link.publish(UPDATE_ACCOUNT, authority.account_token(now, void).encode(), inbox)
+            said = answers.get(timeout=ANSWER_S).payload
+        except queue.Empty:
+            raise ServerError(
+                f"the server has not taken the new claims within {ANSWER_S:.0f} s"
+            ) from None
+        finally:
+            link.close()
+        if b'"error"' in said:
+            raise ServerError(f"the server did not take the new claims ({said.decode()[:200]})")
+
+    def close(self) -> None:
+        self._link.close()
+
+
+class Serving:
+    """The server of a mesh that was made here, and its enrolment; a context manager."""
+
+    def __init__(self, home: Home) -> None:
+        """Start both; they end with this process, however it ends. `ServerError`, `ConfigError`."""
+        self._undo = ExitStack()
+        with ExitStack() as undo:
+            self.server: Server = server.start(home.path, lifeline=True, listening=home.listening())
+            undo.callback(self.server.stop)
+            self.enrolling = Enrolling(home)
+            undo.callback(self.enrolling.close)
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _create(bucket: KeyValue, key: str, value: bytes) -> None:
+    done: queue.SimpleQueue[int | MeshError | None] = queue.SimpleQueue()
+    bucket.create(key, value, done.put)
+    outcome = done.get()
+    if isinstance(outcome, MeshError):
+        raise outcome

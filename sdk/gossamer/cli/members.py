@@ -1,0 +1,139 @@
+"""`gossamer invite`, `users` and `revoke`: who may come to the mesh, and who must go."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from gossamer import contexts, who
+from gossamer.cli.face import Command, Face, Failure, pass_face
+from gossamer.cli.options import context_option, duration
+from gossamer.show import table
+from gossamer_mesh.enrolment import invitation
+from gossamer_mesh.enrolment.invitation import Invitation
+from gossamer_mesh.enrolment.messages import (
+    Invite,
+    Invitee,
+    ListUsers,
+    Revoke,
+    Revoked,
+    User,
+    Users,
+)
+
+if TYPE_CHECKING:
+    from gossamer_mesh.access import Access
+    from gossamer_mesh.enrolment.messages import Invited
+
+
+@click.command(cls=Command)
+@click.argument("role", type=click.Choice(("agent", "client", "gateway", "admin")))
+@click.option("--name", default="", help="What it must be called; without, who joins chooses.")
+@click.option("--site", default="", help="The site that an agent belongs to.")
+@click.option("--group", "groups", multiple=True, help="A group that a person is in; repeatable.")
+@click.option(
+    "--ttl", "ttl_s", default="1h", callback=duration, show_default=True,
+    help="How long the token can be used.",
+)  # fmt: skip
+@click.option("--uses", type=click.IntRange(1), default=1, show_default=True, help="How often.")
+@context_option
+@pass_face
+def invite(
+    face: Face,
+    *,
+    role: Invited,
+    name: str,
+    site: str,
+    groups: tuple[str, ...],
+    ttl_s: int,
+    uses: int,
+    target_mesh: str | None,
+) -> None:
+    """Make a token with which somebody joins the mesh as ROLE: agent, client, gateway or admin.
+
+    Whoever has the token can join until it is used, so hand it on as you would a password.
+    """
+    access = admin(target_mesh)
+    request = Invite(role=role, name=name, site=site, groups=groups, ttl_s=ttl_s, uses=uses)
+    invitee = who.ask_as_admin(access, request, Invitee)
+    token = invitation.written(
+        Invitation(
+            mesh=_mesh(target_mesh),
+            url=access.url,
+            jwt=invitee.jwt,
+            seed=invitee.seed,
+            role=role,
+            expires=invitee.expires,
+            ca=access.ca,
+        )
+    )
+    data = {"token": token, "role": role, "expires": invitee.expires}
+    # The token alone: it is piped, or copied.
+    face.show(data, lambda: click.echo(token))
+    if not face.json:
+        how = "gossamer agent join" if role == "agent" else "gossamer join"
+        click.echo(f"to be used with: {how} TOKEN (or - to read it), until "
+                   f"{invitation.shown(invitee.expires)}", err=True)  # fmt: skip
+
+
+@click.command(cls=Command)
+@context_option
+@pass_face
+def users(face: Face, *, target_mesh: str | None) -> None:
+    """Show who was let into the mesh: agents, clients and admins."""
+    found = who.ask_as_admin(admin(target_mesh), ListUsers(), Users)
+    columns = ("name", "role", "site", "groups", "credentials")
+    rows = [
+        (name, user.role, user.site or "-", ", ".join(user.groups) or "-", _state(user, found.now))
+        for name, user in found.users.items()
+    ]
+    data: list[dict[str, Any]] = [
+        {"name": name, **msgspec.to_builtins(user)} for name, user in found.users.items()
+    ]
+    face.show(data, lambda: click.echo(table(columns, rows)))
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@context_option
+@pass_face
+def revoke(face: Face, *, name: str, target_mesh: str | None) -> None:
+    """Throw NAME out of the mesh: it is disconnected at once, and its key is void for ever.
+
+    The name can be given again, with a new token.
+    """
+    started = time.monotonic()
+    who.ask_as_admin(admin(target_mesh), Revoke(name=name), Revoked)
+    took_s = time.monotonic() - started
+    face.show({"revoked": name, "seconds": took_s}, lambda: click.echo(f"revoked {name}"))
+
+
+def admin(target: str | None) -> Access:
+    """Return the access of the mesh that is meant; `Failure` where it is no administrator's."""
+    access = contexts.resolve(target)
+    if access is None:
+        raise Failure("no mesh: name one with --context, or make one with gossamer mesh init NAME")
+    known = who.of(access)
+    if known.role != "admin":
+        raise Failure(
+            f"only an admin may do that, and on this mesh you are {known.name!r}, "
+            f"{known.role or 'with a password'}: ask one, or choose another --context"
+        )
+    return access
+
+
+def _mesh(target: str | None) -> str:
+    """Return what who joins calls the mesh at first: as we do."""
+    name = target or contexts.chosen() or ""
+    return name if name in contexts.names() else "mesh"
+
+
+def _state(user: User, now: int) -> str:
+    if user.revoked:
+        return f"revoked {invitation.shown(user.revoked)}"
+    if not user.expires:
+        return "until revoked"
+    return f"{'lapsed' if user.lapsed(now) else 'until'} {invitation.shown(user.expires)}"

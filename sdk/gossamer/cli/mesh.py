@@ -1,0 +1,162 @@
+"""`gossamer mesh`: make a mesh of one's own, and serve it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from typing import Final
+
+import click
+
+from gossamer import contexts
+from gossamer.cli.face import Command, Face, Failure, Group, pass_face
+from gossamer.cli.options import duration
+from gossamer_mesh.enrolment import invitation
+from gossamer_mesh.enrolment.home import Home
+from gossamer_mesh.enrolment.serving import Enrolling, Serving
+from gossamer_mesh.subjects import check_name
+from gossamer_mesh.units import show_seconds
+
+LOOK_S: Final = 0.5
+
+
+@click.group(cls=Group)
+def mesh() -> None:
+    """Make a mesh of your own and serve it."""
+
+
+@mesh.command(cls=Command)
+@click.argument("name")
+@click.option(
+    "--listen",
+    default="127.0.0.1:4222",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where the server listens; off loopback it is encrypted.",
+)
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    help="A name or address by which others reach it, the best first; repeatable.",
+)
+@click.option(
+    "--lifetime",
+    "lifetime_s",
+    default="24h",
+    callback=duration,
+    show_default=True,
+    help="For how long credentials last; who is connected renews them by itself.",
+)
+@click.option(
+    "--cert",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    help="The server's certificate (PEM), instead of one that the mesh makes for itself.",
+)
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    help="Its key (PEM).",
+)
+@pass_face
+def init(
+    face: Face,
+    *,
+    name: str,
+    listen: str,
+    hosts: tuple[str, ...],
+    lifetime_s: int,
+    cert: str | None,
+    key: str | None,
+) -> None:
+    """Make the mesh NAME: its keys, its certificates, and you as its owner.
+
+    It becomes the current context. What it prints last is a token with which a first agent can
+    join, once, within an hour of now.
+    """
+    if (cert is None) is not (key is None):
+        raise click.UsageError("--cert and --key go together: give both.")
+    check_name(name, "the mesh's name")
+    made, access, invited = Home.make(
+        name, listen, hosts=hosts, lifetime_s=lifetime_s, certificate=cert or "", key=key or ""
+    )
+    contexts.save(name, access)
+    contexts.use(name)
+    token = invitation.written(invited)
+
+    def text() -> None:
+        click.echo(
+            f"mesh {name} at {access.url}, its keys in {made.path}\n"
+            f"serve it:              gossamer mesh serve {name}\n"
+            "others join:           gossamer invite agent, or client, or admin\n"
+            "a first agent joins:   gossamer agent join TOKEN, with this token, within an hour\n"
+            f"{token}"
+        )
+
+    face.show({"mesh": name, "url": access.url, "path": str(made.path), "token": token}, text)
+
+
+@mesh.command(cls=Command)
+@click.argument("name")
+@pass_face
+def serve(face: Face, *, name: str) -> None:
+    """Run the server of the mesh NAME and let people in, until Ctrl-C or SIGTERM.
+
+    With --json it prints one line when it is ready.
+    """
+    home = Home.load(name)
+    _log(face)
+    stopped = _signals()
+    with Serving(home) as serving:
+        _ready(face, home)
+        while not stopped.wait(LOOK_S):
+            if not serving.server.alive():
+                raise Failure(f"the server has ended: see {serving.server.log}")
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@pass_face
+def enrol(face: Face, *, name: str) -> None:
+    """Let people into the mesh NAME, whose server runs elsewhere, until Ctrl-C or SIGTERM.
+
+    Its keys must be here. `gossamer mesh serve` does both.
+    """
+    home = Home.load(name)
+    _log(face)
+    stopped = _signals()
+    enrolling = Enrolling(home)
+    try:
+        _ready(face, home)
+        stopped.wait()
+    finally:
+        enrolling.close()
+
+
+def _signals() -> threading.Event:
+    """Return what is set when we are told to end."""
+    stopped = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return stopped
+
+
+def _ready(face: Face, home: Home) -> None:
+    lifetime = show_seconds(home.settings.lifetime_s)
+    data = {"ready": True, "mesh": home.name, "url": home.settings.url}
+    said = f"mesh {home.name} is served at {home.settings.url}; credentials last {lifetime}"
+    face.show(data, lambda: click.echo(said))
+    sys.stdout.flush()
+
+
+def _log(face: Face) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if face.debug else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )

@@ -1,0 +1,272 @@
+"""Who is let in, and who is not: decisions of the registrar, in a time that is given."""
+
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+import pytest
+
+from gossamer_mesh import subjects
+from gossamer_mesh.enrolment import messages
+from gossamer_mesh.enrolment.messages import (
+    Enrolled,
+    Invite,
+    Invitee,
+    Join,
+    ListUsers,
+    Refused,
+    Renew,
+    Revoke,
+    Revoked,
+    Users,
+)
+from gossamer_mesh.enrolment.registrar import Draw, Registrar
+from gossamer_mesh.identity import claims
+from gossamer_mesh.identity.authority import Authority
+from gossamer_mesh.identity.claims import peek
+from gossamer_mesh.identity.nkey import KeyPair
+
+NOW = 1_800_000_000
+LIFETIME_S = 86_400
+
+
+class Office:
+    """A registrar whose writes are made at once; it counts revisions as a bucket does."""
+
+    def __init__(self) -> None:
+        numbers = itertools.count(1)
+
+        def draw() -> Draw:
+            return Draw(f"gsm-{next(numbers):04}", KeyPair.new("user"))
+
+        self.authority = Authority.new("lab")
+        self.registrar = Registrar(self.authority, LIFETIME_S, draw)
+        self.now = NOW
+        self.made = []
+        self._revisions = itertools.count(1)
+
+    def decide(self, what, speaker, request):
+        return self.registrar.decide(what, speaker, request, self.now)
+
+    def ask(self, what, speaker, request):
+        decision = self.decide(what, speaker, request)
+        for write in decision.writes:
+            self.made.append(write)
+            self.registrar.learn(write, next(self._revisions))
+        return decision.answer
+
+    def invite(self, role="agent", **options) -> str:
+        answer = self.ask("admin", "owner", Invite(role=role, **options))
+        assert isinstance(answer, Invitee), answer
+        return answer.id
+
+    def join(self, token, name="pi", *, key=None, role="agent", **options):
+        key = key or KeyPair.new("user")
+        return self.ask("join", token, Join(public=key.public, role=role, name=name, **options))
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
+
+
+def test_who_has_a_token_is_let_in_as_what_it_says(office):
+    key = KeyPair.new("user")
+    token = office.invite(name="pi-7", site="field", groups=("beam",))
+    answer = office.join(token, "another", key=key, site="elsewhere")
+    assert isinstance(answer, Enrolled)
+    user = peek(answer.jwt, claims.User)
+    assert (answer.name, answer.site) == (user.name, user.site) == ("pi-7", "field")
+    assert (user.sub, user.role, user.groups) == (key.public, "agent", ("beam",))
+    assert user.exp == NOW + LIFETIME_S
+    assert user.iss == office.authority.scopes["agent"].public
+
+
+def test_a_token_that_leaves_name_and_site_open_lets_the_joiner_choose(office):
+    answer = office.join(office.invite(), "pi-8", site="roof")
+    assert (answer.name, answer.site) == ("pi-8", "roof")
+
+
+def test_a_token_is_used_once(office):
+    token = office.invite()
+    assert isinstance(office.join(token, "first"), Enrolled)
+    second = office.join(token, "second")
+    assert second.reason == "used-up"
+    assert "'first'" in second.message
+    assert "second" not in office.registrar.users
+
+
+def test_a_token_for_three_lets_three_in(office):
+    token = office.invite(uses=3)
+    answers = [office.join(token, f"pi-{number}") for number in range(5)]
+    assert [type(each) for each in answers] == [Enrolled] * 3 + [Refused] * 2
+
+
+def test_who_asks_again_with_the_same_key_gets_the_same_answer_and_takes_no_second_use(office):
+    token, key = office.invite(uses=2), KeyPair.new("user")
+    first = office.join(token, "pi", key=key)
+    again = office.join(token, "pi", key=key)
+    assert (first.name, first.role) == (again.name, again.role)
+    assert peek(again.jwt, claims.User).sub == key.public
+    assert isinstance(office.join(token, "other"), Enrolled)
+
+
+def test_asking_again_works_after_the_token_has_expired_for_the_use_was_before(office):
+    token, key = office.invite(ttl_s=60), KeyPair.new("user")
+    office.join(token, key=key)
+    office.now += 61
+    assert isinstance(office.join(token, key=key), Enrolled)
+    assert office.join(token, "other").reason == "expired"
+
+
+def test_the_token_is_taken_before_the_name_is_given_and_only_as_it_was_seen(office):
+    token = office.invite()
+    decision = office.decide(
+        "join", token, Join(public=KeyPair.new("user").public, role="agent", name="pi")
+    )
+    assert [write.bucket for write in decision.writes] == [
+        subjects.TOKENS_BUCKET,
+        subjects.USERS_BUCKET,
+    ]
+    taken, given = decision.writes
+    assert taken.revision == office.registrar.tokens[token][1] > 0
+    assert given.revision == 0
+
+
+@pytest.mark.parametrize(
+    ("role", "asked", "command"),
+    [("client", "agent", "gossamer join"), ("agent", "", "gossamer agent join")],
+)
+def test_a_token_of_another_role_says_how_it_is_used(office, role, asked, command):
+    answer = office.join(office.invite(role), "ada", role=asked)
+    assert answer.reason == "wrong-role"
+    assert f"{command} TOKEN" in answer.message
+
+
+def test_a_name_that_somebody_has_is_refused_with_the_ways_out(office):
+    office.join(office.invite(), "pi")
+    answer = office.join(office.invite(), "pi")
+    assert answer.reason == "name-taken"
+    assert "--name" in answer.message
+    assert "gossamer revoke pi" in answer.message
+
+
+def test_a_token_for_a_name_that_is_taken_is_not_made(office):
+    office.join(office.invite(), "pi")
+    assert office.ask("admin", "owner", Invite(role="agent", name="pi")).reason == "name-taken"
+
+
+def test_a_name_is_free_again_when_its_credentials_have_lapsed(office):
+    office.join(office.invite(), "pi")
+    office.now += LIFETIME_S
+    assert isinstance(office.join(office.invite(), "pi"), Enrolled)
+
+
+@pytest.mark.parametrize("name", ["gsm-registrar", "gsm-0001", "a.b", "", "x" * 64, "*", ">"])
+def test_names_of_the_meshs_own_and_names_that_are_none_are_refused(office, name):
+    assert office.join(office.invite(), name).reason == "name"
+
+
+def test_a_site_that_is_no_token_of_a_subject_is_refused(office):
+    assert office.join(office.invite(), site="a.b").reason == "name"
+
+
+def test_what_is_no_public_key_of_a_user_is_refused(office):
+    for public in ("", "nonsense", KeyPair.new("account").public):
+        request = Join(public=public, role="agent", name="pi")
+        assert office.ask("join", office.invite(), request).reason == "key"
+
+
+def test_a_token_that_nobody_made_is_refused(office):
+    assert office.join("gsm-9999").reason == "unknown-token"
+
+
+def test_renewing_vouches_for_the_same_key_as_the_same_for_another_lifetime(office):
+    key = KeyPair.new("user")
+    first = office.join(office.invite(site="field", groups=("beam",)), "pi", key=key)
+    office.now += 1000
+    answer = office.ask("renew", "pi", Renew())
+    user, before = peek(answer.jwt, claims.User), peek(first.jwt, claims.User)
+    assert user.exp == before.exp + 1000
+    assert (user.sub, user.name, user.role, user.site, user.groups) == (
+        before.sub, before.name, before.role, before.site, before.groups,
+    )  # fmt: skip
+
+
+def test_who_was_not_let_in_cannot_renew(office):
+    assert office.ask("renew", "mallory", Renew()).reason == "unknown-user"
+
+
+def test_who_is_revoked_can_neither_renew_nor_ask_again_and_the_account_says_so(office):
+    token, key = office.invite(), KeyPair.new("user")
+    office.join(token, "pi", key=key)
+    decision = office.decide("admin", "owner", Revoke(name="pi"))
+    assert decision.revokes
+    assert isinstance(office.ask("admin", "owner", Revoke(name="pi")), Revoked)
+    assert office.ask("renew", "pi", Renew()).reason == "revoked"
+    assert office.join(token, "pi", key=key).reason == "revoked"
+    assert office.registrar.revoked() == {key.public: NOW}
+
+
+def test_a_revoked_name_can_be_given_to_another_key_and_never_to_the_same(office):
+    key = KeyPair.new("user")
+    office.join(office.invite(), "pi", key=key)
+    office.ask("admin", "owner", Revoke(name="pi"))
+    assert office.join(office.invite(), "pi", key=key).reason == "revoked"
+    assert isinstance(office.join(office.invite(), "pi"), Enrolled)
+    assert office.registrar.revoked() == {key.public: NOW}
+
+
+def test_an_account_that_is_handed_out_says_whose_keys_are_void(office):
+    key = KeyPair.new("user")
+    office.join(office.invite(), "pi", key=key)
+    office.ask("admin", "owner", Revoke(name="pi"))
+    answer = office.join(office.invite(), "pi-2")
+    assert peek(answer.account, claims.Account).nats.revocations == {key.public: NOW}
+
+
+def test_users_are_listed_with_what_they_are(office):
+    office.join(office.invite(site="field"), "pi")
+    office.join(office.invite("client", groups=("beam",)), "ada", role="")
+    found = office.ask("admin", "owner", ListUsers())
+    assert isinstance(found, Users)
+    assert {name: (user.role, user.site, user.groups) for name, user in found.users.items()} == {
+        "ada": ("client", "", ("beam",)),
+        "pi": ("agent", "field", ()),
+    }
+
+
+@pytest.mark.parametrize("what", ["join", "renew", "nonsense"])
+def test_what_is_for_admins_is_refused_where_others_may_ask(office, what):
+    for request in (Invite(role="admin"), ListUsers(), Revoke(name="owner")):
+        answer = office.ask(what, "mallory", request)
+        assert answer.reason == "unreadable"
+    assert office.made == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"uses": 0},
+        {"uses": 2, "name": "pi"},
+        {"ttl_s": 0},
+        {"ttl_s": 10**9},
+        {"groups": ("a b",)},
+        {"site": "."},
+    ],
+)
+def test_a_token_that_makes_no_sense_is_not_made(office, wrong):
+    assert isinstance(office.ask("admin", "owner", Invite(role="agent", **wrong)), Refused)
+    assert office.made == []
+
+
+def test_what_is_kept_and_said_travels_as_it_is(office):
+    token = office.invite(uses=2)
+    office.join(token, "pi")
+    user, kept = office.registrar.users["pi"][0], office.registrar.tokens[token][0]
+    assert messages.decode_user(messages.encode(user)) == user
+    assert messages.decode_token(messages.encode(kept)) == kept
+    answer = office.ask("renew", "pi", Renew())
+    assert messages.decode_answer(messages.encode(answer)) == answer
+    assert msgspec.structs.replace(user, revoked=5).live(NOW) is False
