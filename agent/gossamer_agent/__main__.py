@@ -12,6 +12,8 @@ import os
 import sys
 from pathlib import Path
 
+import msgspec
+
 from gossamer_agent import config
 from gossamer_mesh.errors import ConfigError, MeshError
 
@@ -63,6 +65,8 @@ def _run(options: argparse.Namespace) -> int:
         if options.forget_access:
             # It was made for this start alone, and has a password in it.
             settings.access.unlink(missing_ok=True)
+        else:
+            found = msgspec.structs.replace(found, file=str(settings.access.absolute()))
 
         def ready(pid: int) -> None:
             _tell(options.ready_fd, {"ready": True, "name": settings.name, "pid": pid})

@@ -37,9 +37,10 @@ from gossamer_agent.probe import resource
 from gossamer_agent.probe.survey import survey
 from gossamer_agent.tables import DAY_S
 from gossamer_mesh import capability, subjects, wire
-from gossamer_mesh.access import Access
+from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.blob import SHARED_MEMORY, Depot, Store
 from gossamer_mesh.bus import Bus, open_bus
+from gossamer_mesh.enrolment import renewal
 from gossamer_mesh.errors import (
     ConfigError,
     LinkClosedError,
@@ -114,12 +115,14 @@ def run(
     end of that time, kills them. No process outlives the call.
     """
     name = subjects.session(config.name, secrets.token_hex(4))
-    link = NatsLink.connect(access, name=name)
+    standing = Standing(access)
+    link = NatsLink.connect(standing, name=name)
+    renewal.keep_up(link, config.name, standing)
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
     owner = own(directory)
     sweep(directory.parent, _PREFIX)
     store = Store(config.name, _cache(config), limit_bytes=config.cache_bytes, keeps=True)
-    bulk = functools.partial(NatsLink.connect, access, name=f"{name}-bulk")
+    bulk = functools.partial(NatsLink.connect, standing, name=f"{name}-bulk")
     depot = Depot(
         link, config.name, store, bulk, share=config.cache_share, direct=config.cache_direct
     )

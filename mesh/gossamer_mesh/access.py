@@ -41,6 +41,11 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return peek(self.jwt, User).name if self.jwt else self.user
 
     @property
+    def expires(self) -> int:
+        """When the token does, in whole seconds since 1970; 0: never."""
+        return peek(self.jwt, User).exp if self.jwt else 0
+
+    @property
     def founds(self) -> bool:
         """Whether we make what is missing on the server: where nobody is there to have made it."""
         return not self.jwt

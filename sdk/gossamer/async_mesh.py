@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gossamer.submitter import Runnable, Submitter
     from gossamer.task import Task
     from gossamer.transcript import LogLine
+    from gossamer.who import Who
     from gossamer_mesh.registered import Registered
     from gossamer_placement.model import Decision
 
@@ -238,6 +239,9 @@ class AsyncMesh:
             self._mesh.register, fn, name=name, version=version, description=description
         )
         return await _aio.in_thread(register)
+
+    def whoami(self) -> Who:
+        return self._mesh.whoami()
 
     async def functions(self, search: str | None = None) -> FunctionTable:
         """As `Mesh.functions`."""

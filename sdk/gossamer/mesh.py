@@ -13,7 +13,9 @@ from gossamer import contexts
 from gossamer.client import Client, new_name
 from gossamer.peer import LEASE_S
 from gossamer.submitter import Submitter
+from gossamer_mesh.access import Standing
 from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.subjects import user_of
 from gossamer_mesh.units import parse_seconds
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from gossamer.show import AgentTable, FunctionTable
     from gossamer.task import Task
     from gossamer.transcript import LogLine
+    from gossamer.who import Who
     from gossamer_mesh.access import Access
     from gossamer_mesh.link import Link
     from gossamer_mesh.registered import Registered
@@ -48,7 +51,7 @@ class Mesh(Submitter):
         link: Link,
         *,
         name: str,
-        access: Access | None = None,
+        standing: Standing | None = None,
         own: Embedded | None = None,
         lease_s: float = LEASE_S,
         open_bulk: Callable[[], Link] | None = None,
@@ -58,7 +61,7 @@ class Mesh(Submitter):
         if own is not None:
             client.alone = own.trouble
         super().__init__(client, {})
-        self.access = access
+        self._standing = standing
         self._own = own
         self._at_exit = _AtExit(self)
 
@@ -77,18 +80,22 @@ class Mesh(Submitter):
         """
         from gossamer_mesh.link.nats import NatsLink  # noqa: PLC0415  slow: only to connect
 
-        name = new_name(access.name)
+        name, standing = new_name(access.name), Standing(access)
         try:
-            link = NatsLink.connect(access, name=name)
+            link = NatsLink.connect(standing, name=name)
         except BaseException:
             if own is not None:
                 own.close()
             raise
-        bulk = functools.partial(NatsLink.connect, access, name=f"{name}-bulk")
+        if access.expires:
+            from gossamer_mesh.enrolment import renewal  # noqa: PLC0415  as above
+
+            renewal.keep_up(link, access.name, standing)
+        bulk = functools.partial(NatsLink.connect, standing, name=f"{name}-bulk")
         return cls(
             link,
             name=name,
-            access=access,
+            standing=standing,
             own=own,
             lease_s=lease_s,
             open_bulk=bulk,
@@ -99,6 +106,19 @@ class Mesh(Submitter):
     def name(self) -> str:
         """This client's name on the mesh."""
         return self._client.name
+
+    @property
+    def access(self) -> Access | None:
+        """How it is reached, and who we are there: renewed in time, if it expires."""
+        return self._standing.access if self._standing is not None else None
+
+    def whoami(self) -> Who:
+        """Return who we are on the mesh: name, role, groups, and until when. Asks nobody."""
+        from gossamer import who  # noqa: PLC0415  imported when it is used
+
+        if self.access is None:
+            return who.Who(name=user_of(self.name), role="", url="")
+        return who.of(self.access)
 
     @property
     def url(self) -> str:

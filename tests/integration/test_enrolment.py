@@ -17,6 +17,7 @@ import pytest
 import gossamer
 from gossamer import contexts, who
 from gossamer_mesh import access as access_file
+from gossamer_mesh import server as embedded_server
 from gossamer_mesh.enrolment import asking, invitation
 from gossamer_mesh.enrolment.home import Home
 from gossamer_mesh.enrolment.messages import Invite, Invitee, ListUsers, Revoke, Revoked, Users
@@ -192,3 +193,38 @@ def test_two_that_take_one_token_at_once_are_not_both_let_in(here):
             taker.join()
         assert outcomes.count("used-up") == 3
         assert len(who.ask_as_admin(access, ListUsers(), Users).users) == 2
+
+
+def work(number: int) -> int:
+    return number * number
+
+
+def test_credentials_are_renewed_and_the_server_restarts_under_load_and_no_task_is_lost(
+    here, machines
+):
+    home, access, first = new_mesh(lifetime_s=3)
+    with Serving(home) as serving:
+        token = invitation.written(first)
+        agent = machines("pi").start("agent", "join", token, "--name", "pi-7", "--json")
+        assert json.loads(agent.stdout.readline())["ready"]
+        ada, _ = asking.enrol(invite(access, "client"), agent=False, name="ada")
+        path = contexts.save("ada", ada)
+        submitted, results = 0, []
+        with gossamer.connect("ada") as mesh:
+            ends = time.monotonic() + 10
+            restarted = False
+            while time.monotonic() < ends:
+                tasks = [mesh.submit(work, submitted + each) for each in range(20)]
+                submitted += 20
+                if not restarted and time.monotonic() > ends - 5:
+                    restarted = True
+                    serving.server.stop()
+                    serving.server = embedded_server.start(
+                        home.path, lifeline=True, listening=home.listening()
+                    )
+                results += [task.result(timeout=WITHIN_S) for task in tasks]
+            assert mesh.whoami().expires > ends - time.monotonic() + time.time()
+        serving.server.stop()
+        assert results == [number * number for number in range(submitted)]
+        # Kept where it was read from, and not what it was.
+        assert access_file.load(path).jwt != ada.jwt

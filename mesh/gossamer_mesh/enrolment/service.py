@@ -57,13 +57,23 @@ class Service:
 
     def start(self) -> None:
         """Learn what the buckets have, then hear requests. Blocks until it does; `MeshError`."""
-        read = threading.Semaphore(0)
+        heard = threading.Event()
+        self.listen(heard.set)
+        if not heard.wait(READ_S):
+            raise MeshError(f"who was let in could not be read within {READ_S:.0f} s")
+
+    def listen(self, listening: Callable[[], None] = lambda: None) -> None:
+        """As `start`, but return at once; `listening` is called when requests are heard."""
+        missing = set(_BUCKETS)
+
+        def read(name: str) -> None:
+            missing.discard(name)
+            if not missing:
+                self._link.subscribe(subjects.all_enrolments(), self._heard)
+                listening()
+
         for name, bucket in self._buckets.items():
-            bucket.watch(partial(self._seen, name, read.release))
-        for name in _BUCKETS:
-            if not read.acquire(timeout=READ_S):
-                raise MeshError(f"the bucket {name!r} could not be read within {READ_S:.0f} s")
-        self._link.subscribe(subjects.all_enrolments(), self._heard)
+            bucket.watch(partial(self._seen, name, partial(read, name)))
 
     def _seen(self, bucket: str, told_all: Callable[[], None], entry: Entry | None) -> None:
         if entry is None:

@@ -24,13 +24,12 @@ import nats.errors
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.errors import (
-    ConnectError,
     CredentialsError,
     LinkClosedError,
     MeshError,
     PayloadTooLargeError,
 )
-from gossamer_mesh.link import Deliver, Handle, KeyValue, Status, Stream, Way, nats_kv
+from gossamer_mesh.link import Deliver, Handle, KeyValue, Status, Stream, Way, nats_kv, unconnected
 from gossamer_mesh.link.nats_client import QuickClient
 from gossamer_mesh.link.nats_handles import (
     Listener,
@@ -389,7 +388,7 @@ class NatsLink:
         except (TimeoutError, OSError, nats.errors.Error, ValueError) as error:
             with contextlib.suppress(Exception):  # it never opened
                 await client.close()
-            raise _connect_error(access.url, [error, *last]) from error
+            raise unconnected.reason(access, [error, *last]) from error
         self._nc = client
         client.hurry()
         assert self._lost is not None
@@ -506,31 +505,3 @@ def _privacy(access: Access) -> dict[str, Any]:
 def _not_of_end(record: logging.LogRecord) -> bool:
     """Leave out what asyncio says of nats-py at the end of every encrypted connection."""
     return "eof_received" not in record.getMessage()
-
-
-def _connect_error(url: str, errors: list[Exception]) -> ConnectError:
-    """Say what went wrong: a refusal may be followed, or preceded, by the closed connection."""
-    if any(
-        isinstance(error, nats.errors.AuthorizationError) or "authorization" in str(error).lower()
-        for error in errors
-    ):
-        return CredentialsError(
-            f"{url} refused the credentials: use the access file of this mesh "
-            "(`gossamer status` names the local one)",
-            url=url,
-        )
-    why = str(errors[-1]) or type(errors[-1]).__name__
-    if (
-        unproven := next((each for each in errors if "CERTIFICATE" in str(each)), None)
-    ) is not None:
-        return CredentialsError(
-            f"{url} does not show that it is this mesh's server ({unproven}): if its certificate "
-            "has expired, whoever serves the mesh renews it (gossamer mesh serve); if the name is "
-            "another, use one that it was made for; else it is somebody else's server",
-            url=url,
-        )
-    return ConnectError(
-        f"no connection to {url} ({why}): is the server running, the address right? "
-        "`gossamer up` starts a local mesh",
-        url=url,
-    )

@@ -61,11 +61,13 @@ def start(
         # It is to be part of a file's name, too.
         check_name(name, "--name")
     # A config file may name the mesh itself, and knows better than what happens to run here.
-    made = access is None and (target_mesh is not None or not _names_its_mesh(config))
-    if made:
-        access = _access_file(target_mesh, name)
+    made = False
+    if access is None and (target_mesh is not None or not _names_its_mesh(config)):
+        access, made = _access_file(target_mesh, name)
     told = AgentOptions(config=config or "", name=name, site=site, labels=labels)
-    _become(face, access, told if access is None or config else _as_joined(access, told))
+    if access is not None and not config:
+        told = _as_joined(access, told)
+    _become(face, access, told, made=made)
 
 
 @agent.command(cls=Command)
@@ -101,7 +103,8 @@ def join(
     _become(face, path, told)
 
 
-def _become(face: Face, access: Path | None, options: AgentOptions) -> None:
+def _become(face: Face, access: Path | None, options: AgentOptions, *, made: bool = False) -> None:
+    """Become an agent; `made`: the access file is for this start alone."""
     command = agent_process.command(access, options)
     if made:
         command.append("--forget-access")
@@ -134,12 +137,16 @@ def _as_joined(access: Path, options: AgentOptions) -> AgentOptions:
     )
 
 
-def _access_file(target: str | None, name: str) -> Path:
+def _access_file(target: str | None, name: str) -> tuple[Path, bool]:
+    """Return the access file to start with, and whether it was made for that alone."""
     access = contexts.resolve(target)
     if target is None and (access is None or who.of(access).role not in ("", "admin")):
         found = joining.joined(name)
         if found is not None:
-            return found
+            return found, False
+    if access is not None and access.file and who.of(access).role == "agent":
+        # The agent keeps in it what is renewed.
+        return Path(access.file), False
     if access is None:
         raise Failure(
             "no mesh to join: start one here with gossamer up, or name one with --access FILE, "
@@ -150,7 +157,7 @@ def _access_file(target: str | None, name: str) -> Path:
     # The agent removes it when it has read it. Of two that start at once each has its own.
     path = folder / f"{name or os.uname().nodename}-{secrets.token_hex(4)}.json"
     access.save(path)
-    return path
+    return path, True
 
 
 def _sweep(folder: Path) -> None:

@@ -1,0 +1,54 @@
+"""Why a server is not reached, or does not take us, in words that say what to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gossamer_mesh.errors import ConnectError, CredentialsError
+
+if TYPE_CHECKING:
+    from gossamer_mesh.access import Access
+
+
+def reason(access: Access, errors: Sequence[Exception]) -> ConnectError:
+    """Return what went wrong: a refusal may be followed, or preceded, by the closed connection."""
+    url = access.url
+    said = [str(error).lower() for error in errors]
+    if any("authorization" in each or "authentication" in each for each in said):
+        return _refused(access)
+    unproven = next((each for each in errors if "CERTIFICATE" in str(each)), None)
+    if unproven is not None:
+        return CredentialsError(
+            f"{url} does not show that it is this mesh's server ({unproven}): if its certificate "
+            "has expired, whoever serves the mesh renews it (gossamer mesh serve); if the name is "
+            "another, use one that it was made for; else it is somebody else's server",
+            url=url,
+        )
+    why = str(errors[-1]) or type(errors[-1]).__name__
+    return ConnectError(
+        f"no connection to {url} ({why}): is the server running, the address right? "
+        "`gossamer up` starts a local mesh",
+        url=url,
+    )
+
+
+def _refused(access: Access) -> CredentialsError:
+    from gossamer_mesh.identity.claims import User, peek  # noqa: PLC0415  only when refused
+
+    url, now = access.url, time.time()
+    if access.jwt:
+        claims = peek(access.jwt, User)
+        if 0 < claims.exp <= now:
+            return CredentialsError(
+                f"{url} refused the credentials of {claims.role} {claims.name!r}: they expired "
+                f"{now - claims.exp:.0f} s ago by this machine's clock: join again with a new "
+                "token (an admin makes it: gossamer invite), or set the clock",
+                url=url,
+            )
+    return CredentialsError(
+        f"{url} refused the credentials: use the access file of this mesh (`gossamer status` names "
+        "the local one); if they were revoked, join again with a new token",
+        url=url,
+    )
