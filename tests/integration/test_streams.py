@@ -105,6 +105,7 @@ def test_last_words_are_heard_even_of_a_short_task(mesh):
     assert isinstance(task.exception(10), gossamer.WorkerCrashedError)
     assert [(str(line), line.attempt) for line in task.logs()] == [
         ("the last words", 1),
+        ("[... attempt 2 ...]", 2),
         ("the last words", 2),
     ]
 
