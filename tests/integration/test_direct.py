@@ -27,6 +27,7 @@ from gossamer_mesh.errors import MeshError
 from gossamer_mesh.link import Message, Way
 from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.wire import Blob
+from testbed.anybody import anybody
 from tests.integration.conftest import Fleet
 
 pytestmark = pytest.mark.integration
@@ -184,22 +185,24 @@ class Ground:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.server = server.start(folder / "server", lifeline=True)
+        # Its parties have names of their own choice.
+        self.access = anybody(folder / "server" / "access.json")
         self.parties: list[Party | Holder] = []
 
     def party(self, name: str, kind: type[NatsLink] = NatsLink, *, direct: bool = True) -> Party:
-        made = Party(self.server.access, name, self.folder, kind, direct=direct, share=False)
+        made = Party(self.access, name, self.folder, kind, direct=direct, share=False)
         self.parties.append(made)
         return made
 
     def sharing(self, name: str, folder: Path) -> Party:
         """One that lets others on this machine have its files."""
-        access = self.server.access
+        access = self.access
         made = Party(access, name, folder, NatsLink, direct=True, share=True)
         self.parties.append(made)
         return made
 
     def holder(self, name: str, content: bytes) -> Holder:
-        made = Holder(self.server.access, name, content)
+        made = Holder(self.access, name, content)
         self.parties.append(made)
         return made
 
