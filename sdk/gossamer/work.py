@@ -142,12 +142,12 @@ class Work(msgspec.Struct, eq=False):
     result: Any = None
     backup: bool = False
     before: str = ""
-    first_number: int = 0
+    first_number: int = -1
 
     @property
     def id(self) -> int:
         """Its number as its caller knows it."""
-        return self.first_number or self.number
+        return self.number if self.first_number < 0 else self.first_number
 
     def swap(self, other: Work) -> None:
         """Let two records of one task exchange their attempts."""
