@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import sys
 from collections.abc import Callable
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from gossamer.task import Task
 
 T = TypeVar("T")
+
+
+class TaskCancelledError(concurrent.futures.CancelledError, asyncio.CancelledError):
+    """The task that is awaited in asyncio was cancelled; who awaits it was not.
+
+    What `await` on a future raises there, as `asyncio.wrap_future` has it; and it is told from
+    the cancellation of who waits by being what `Task.result` raises as well.
+    """
 
 
 class Bell(Protocol):
@@ -48,6 +57,8 @@ async def ended(task: Task[T]) -> T:
     except BaseException:
         task.cancel()
         raise
+    if task.cancelled() and not _in_trio():
+        raise TaskCancelledError
     return task.result(0)
 
 

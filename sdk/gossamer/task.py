@@ -237,7 +237,10 @@ class Task(Future[T], Owner):
     def __await__(self) -> Generator[Any, Any, T]:
         """Return the value, or raise, without blocking the loop: in trio and in asyncio.
 
-        Cancelled while it waits, it cancels the task, which is killed where it runs.
+        Cancelled while it waits, it cancels the task, which is killed where it runs. A task that
+        was cancelled by somebody else raises `concurrent.futures.CancelledError`, as `result`
+        does; in asyncio it is an `asyncio.CancelledError`, too, as that of any future awaited
+        there. To tell it from being cancelled yourself, catch it first.
         """
         from gossamer import _aio  # noqa: PLC0415  only who has a loop needs it
 
