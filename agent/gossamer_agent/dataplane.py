@@ -378,6 +378,9 @@ class DataPlane:
         self._listen()
         if self.cargo is not None:
             self.cargo.release(self._dispatcher.unused())
+            if self._left and not all(map(self._dispatcher.knows, self._left)):
+                # The last call of one that has left has ended: what it brought goes with it.
+                self._forget_the_silent()
             self._count_untaken()
         if self._saying is None:
             self._say_load()

@@ -134,11 +134,14 @@ class Callers:
         return True
 
     def silent(self, now: float) -> list[str]:
-        """Return who has been silent for longer than agreed, and has not been given up."""
+        """Return who is to be given up: silent for longer than agreed, or not known to be gone.
+
+        And who was given up, once the last of what it had here has ended: to be forgotten.
+        """
         return [
             name
             for name, caller in self._all.items()
-            if caller.silent_until < now and not (caller.abandoned and caller.live)
+            if (not caller.live if caller.abandoned else caller.silent_until < now)
         ]
 
     def refuse(self, item: Item, reason: Refusal, detail: str, effects: list[Effect]) -> None:

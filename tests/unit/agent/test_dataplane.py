@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from gossamer_agent.cargo import Cargo
 from gossamer_agent.dataplane import RESULT_BYTES, DataPlane
 from gossamer_agent.dispatcher import events as ev
 from gossamer_agent.dispatcher.machine import Dispatcher
@@ -14,11 +15,14 @@ from gossamer_agent.handset import Handset
 from gossamer_agent.worker import frames
 from gossamer_agent.worker.page import Page
 from gossamer_mesh import subjects, wire
+from gossamer_mesh.blob import Depot, Store
 from gossamer_mesh.complaints import EVERY_S, FIRST
 from gossamer_mesh.link.memory import MemoryNetwork
 from gossamer_placement import coordinates, statistics
 from gossamer_placement.coordinates import Coordinate
 from tests.unit.agent.shop import INCARNATION, job_of
+
+MiB = 2**20
 
 
 class Far:
@@ -184,6 +188,29 @@ def test_what_was_never_sent_is_not_said_to_be_gone(site):
     site.plane._ledger("ann").forget()
     site.control(wire.Resend(INCARNATION, 1, 10**12))
     assert site.records(wire.Gone) == [wire.Gone(1, last)]
+
+
+def test_the_blobs_of_who_has_left_go_when_its_last_call_has_ended(site, tmp_path):
+    store = Store("a", [tmp_path], keeps=True)
+    depot = Depot(site.link, "a", store, lambda: site.link)
+    site.plane.cargo = Cargo(site.link, depot, [store.places()[0]])
+    theirs = Store("ann", [tmp_path])
+    held = theirs.add(b"pickle", [bytes(MiB)])
+    blob = theirs.card(held, "ann")
+    far = site.attach()
+    call = wire.Call(1, 1, b"", blob=blob)
+    run = wire.Run(INCARNATION, job_of(orphans="finish"), [call])
+    site.send(subjects.run("a", "ann"), run)
+    site.network.run_for(0.1)
+    (frame,) = far.calls
+    site.control(wire.Leave())
+    site.network.run_for(1.0)
+    assert store.users() == {"ann"}
+    site.answer(far, frame.seq)
+    site.network.run_for(0.1)
+    assert store.users() == set()
+    depot.close()
+    theirs.close()
 
 
 def test_what_programs_printed_comes_with_the_result(site):

@@ -123,8 +123,31 @@ def test_who_leaves_has_its_calls_cancelled_and_is_forgotten_when_they_have_ende
     assert shop.machine.knows("ann")
     shop.step(ev.Condemned(1, 1))
     shop.gone(1)
-    shop.wait(31)
+    shop.wait(0.1)
     assert not shop.machine.knows("ann")
+
+
+def test_who_leaves_calls_to_be_finished_is_forgotten_when_the_last_has_ended():
+    shop = Shop(workers=1)
+    shop.submit(1, 2, job=job_of(orphans="finish"))
+    shop.step(ev.CallerLeft("ann"))
+    shop.finish(1)
+    shop.wait(0.1)
+    assert shop.machine.knows("ann")
+    shop.finish(1)
+    shop.wait(0.1)
+    assert not shop.machine.knows("ann")
+
+
+def test_who_is_heard_again_before_that_is_not_forgotten():
+    shop = Shop(workers=1)
+    shop.submit(1, job=job_of(orphans="finish"))
+    shop.step(ev.CallerLeft("ann"))
+    shop.submit(2)
+    shop.finish(1)
+    shop.finish(1)
+    shop.wait(0.1)
+    assert shop.machine.knows("ann")
 
 
 def test_who_leaves_with_nothing_here_is_forgotten_at_once():
