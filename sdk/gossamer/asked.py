@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from gossamer_mesh.errors import ConnectError, MeshError
-from gossamer_mesh.link import Entry, KeyValue
+from gossamer_mesh.link import Entry, Handle, KeyValue
 
 T = TypeVar("T")
 
@@ -61,8 +61,41 @@ class AskedBucket:
         found = outcome(start)
         return None if found is None else found.value
 
-    def delete(self, key: str) -> None:
+    def revision(self, key: str) -> int:
+        """Return the revision of what is there; 0 if nothing is."""
+
+        def start(done: Callable[[Entry | MeshError | None], None]) -> None:
+            self._bucket.get(key, done)
+
+        found = outcome(start)
+        return 0 if found is None else found.revision
+
+    def all(self) -> list[Entry]:
+        """Return what is there now, whatever any watch has heard of."""
+        found: dict[str, Entry] = {}
+        watching: list[Handle] = []
+
+        def start(done: Callable[[list[Entry] | MeshError], None]) -> None:
+            def deliver(entry: Entry | None) -> None:
+                if entry is None:
+                    done(list(found.values()))
+                elif entry.value is None:
+                    found.pop(entry.key, None)
+                else:
+                    found[entry.key] = entry
+
+            watching.append(self._bucket.watch(deliver))
+
+        try:
+            return outcome(start)
+        finally:
+            for watch in watching:
+                watch.cancel()
+
+    def delete(self, key: str, at: int = 0) -> None:
+        """Delete a key; with `at`, only what has that revision still."""
+
         def start(done: Callable[[MeshError | None], None]) -> None:
-            self._bucket.delete(key, done)
+            self._bucket.delete(key, done, at)
 
         outcome(start)

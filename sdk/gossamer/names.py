@@ -20,6 +20,7 @@ from gossamer_mesh.errors import (
     ConfigError,
     ConnectError,
     MeshError,
+    ProtocolError,
     UnknownFunctionError,
     VersionTakenError,
 )
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from gossamer.options import Options
     from gossamer.work import Job
     from gossamer_mesh.code.function import FunctionCode
-    from gossamer_mesh.link import Link
+    from gossamer_mesh.link import Entry, Link
 
 T = TypeVar("T")
 
@@ -84,6 +85,8 @@ class Names:
                     return newest
                 wanted = msgspec.structs.replace(wanted, version=newest.version + 1)
             if self._functions.create(wanted.key, registered.encode(wanted)):
+                # Again: who has not seen this entry may be about to delete the code as it was.
+                self._code.put(wanted.content, kept)
                 self._take_in(wanted)
                 if not wanted.stable:
                     _warn(wanted)
@@ -123,15 +126,13 @@ class Names:
             )
         entry = self.find(str(reference))
         key = entry.key
-
-        def drop() -> bool:
-            """Forget it here; tell whether another version has its code, too."""
-            self._registry.drop(key)
-            return any(other.content == entry.content for other in self._registry)
-
+        # Whoever registers the same code meanwhile puts it once more after its entry. So either
+        # that entry is seen below, or the code is newer than this.
+        revision = self._code.revision(entry.content)
         self._functions.delete(key)
-        if not self._ask(drop):
-            self._code.delete(entry.content)
+        self._ask(lambda: self._registry.drop(key))
+        if revision and not any(_may_need(other, entry.content) for other in self._functions.all()):
+            self._code.delete(entry.content, at=revision)
         return entry
 
     def find(self, reference: str | Registered) -> Registered:
@@ -254,6 +255,15 @@ class Names:
             self._link.post(answer)
 
         return outcome(start)
+
+
+def _may_need(other: Entry, content: str) -> bool:
+    try:
+        assert other.value is not None
+        return registered.decode(other.key, other.value).content == content
+    except ProtocolError:
+        # Of a newer version, perhaps: nobody here knows what it needs.
+        return True
 
 
 def _warn(entry: Registered) -> None:

@@ -357,6 +357,25 @@ def test_what_was_never_put_or_was_deleted_is_not_there(mesh, topic):
     assert got[0] is got[2] is got[3] is None
 
 
+def test_what_was_put_again_is_not_deleted_at_its_revision_before(mesh, topic):
+    got = []
+    bucket = mesh.make("one").key_value(topic)
+    bucket.put("key", b"one", got.append)
+    assert mesh.settle(lambda: len(got) == 1)
+    bucket.put("key", b"one", got.append)
+    assert mesh.settle(lambda: len(got) == 2)
+    bucket.delete("key", got.append, at=got[0])
+    assert mesh.settle(lambda: len(got) == 3)
+    bucket.get("key", got.append)
+    assert mesh.settle(lambda: len(got) == 4)
+    assert got[2:] == [None, Entry("key", b"one", got[1])]
+    bucket.delete("key", got.append, at=got[1])
+    assert mesh.settle(lambda: len(got) == 5)
+    bucket.get("key", got.append)
+    assert mesh.settle(lambda: len(got) == 6)
+    assert got[4:] == [None, None]
+
+
 def test_deleting_what_is_not_there_is_no_error(mesh, topic):
     got = []
     mesh.make("one").key_value(topic).delete("key", got.append)

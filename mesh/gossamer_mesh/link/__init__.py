@@ -98,7 +98,9 @@ class KeyValue(Protocol):
         """Say when the key was put last, in seconds since 1970 by the server's clock, if it was."""
         ...
 
-    def delete(self, key: str, done: Callable[[MeshError | None], None]) -> None: ...
+    def delete(self, key: str, done: Callable[[MeshError | None], None], at: int = 0) -> None:
+        """Delete a key; with `at`, only if that is its revision still, else nothing is changed."""
+        ...
 
     def watch(self, deliver: Callable[[Entry | None], None]) -> Handle:
         """Deliver every present entry, then None once, then each change as it happens.

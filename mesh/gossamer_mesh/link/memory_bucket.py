@@ -143,9 +143,11 @@ class MemoryKeyValue:
     def stored_at(self, key: str, done: Callable[[float | MeshError | None], None]) -> None:
         self._path.ask(lambda: self._bucket.stored_at(key), done)
 
-    def delete(self, key: str, done: Callable[[MeshError | None], None]) -> None:
+    def delete(self, key: str, done: Callable[[MeshError | None], None], at: int = 0) -> None:
         def operation() -> None:
-            self._bucket.put(key, None)
+            entry = self._bucket.get(key)
+            if not at or (entry is not None and entry.revision == at):
+                self._bucket.put(key, None)
 
         self._path.ask(operation, done)
 

@@ -26,6 +26,9 @@ REQUEST_S: Final = 2.0
 QUIET_S: Final = 3600.0
 """A watch waits this long for a change, then goes on waiting."""
 
+_WRONG_REVISION: Final = 10071
+"""JetStream's code for "wrong last sequence"."""
+
 _FAILURES: Final = (nats.errors.Error, OSError, asyncio.TimeoutError)
 
 
@@ -49,7 +52,7 @@ class _Bucket(Protocol):
     async def create(self, key: str, value: bytes) -> int: ...
     async def update(self, key: str, value: bytes, last: int) -> int: ...
     async def get(self, key: str) -> _Update: ...
-    async def delete(self, key: str) -> bool: ...
+    async def delete(self, key: str, last: int | None = None) -> bool: ...
     async def watchall(self) -> _Watcher: ...
 
 
@@ -134,8 +137,8 @@ class NatsKeyValue:
     def stored_at(self, key: str, done: Callable[[float | MeshError | None], None]) -> None:
         self._start(self._stored_at(key, done))
 
-    def delete(self, key: str, done: Callable[[MeshError | None], None]) -> None:
-        self._start(self._delete(key, done))
+    def delete(self, key: str, done: Callable[[MeshError | None], None], at: int = 0) -> None:
+        self._start(self._delete(key, done, at))
 
     def watch(self, deliver: Callable[[Entry | None], None]) -> _Watch:
         watch = _Watch(self._watches, deliver)
@@ -226,11 +229,14 @@ class NatsKeyValue:
         else:
             done(found.time.timestamp() if found.time is not None else None)
 
-    async def _delete(self, key: str, done: Callable[[MeshError | None], None]) -> None:
+    async def _delete(self, key: str, done: Callable[[MeshError | None], None], at: int) -> None:
         try:
-            await (await self._open()).delete(key)
+            await (await self._open()).delete(key, at or None)
         except _FAILURES as error:
-            done(self._error(error))
+            if at and getattr(error, "err_code", 0) == _WRONG_REVISION:
+                done(None)
+            else:
+                done(self._error(error))
         else:
             done(None)
 

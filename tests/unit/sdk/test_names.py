@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -212,6 +213,43 @@ def test_code_that_another_version_has_as_well_stays_when_one_is_deleted(
     party.network.link("x").key_value(subjects.CODE_BUCKET).get(made.content, found.append)
     party.network.run_for(0.1)
     assert found == [None]
+
+
+@pytest.mark.parametrize("steps", range(16))
+@pytest.mark.parametrize("first", ["register", "unregister"])
+def test_code_stays_for_who_registers_it_while_another_deletes_its_version(
+    first: str, steps: int
+) -> None:
+    """Whichever step of the one comes between whichever steps of the other."""
+    party = Party(delay_s=0.002)
+    ann, bob = party.client("ann"), party.client("bob")
+    made = party.register(ann, f)
+    party.waited(bob.names.all)
+    register = party._users.submit
+    begun = []
+
+    def of(what: str) -> None:
+        if what == "register":
+            begun.append(register(lambda: bob.names.register(f, "g", None, None)))
+        else:
+            begun.append(register(lambda: ann.names.unregister(made)))
+
+    of(first)
+    for _ in range(steps):
+        if begun[0].done():
+            break
+        time.sleep(0)
+        party.network.run_for(0.0005)
+    of("unregister" if first == "register" else "register")
+    while not all(each.done() for each in begun):
+        party.network.run_for(0.001)
+    assert [each.exception() for each in begun] == [None, None]
+    found: list[Any] = []
+    party.network.link("x").key_value(subjects.CODE_BUCKET).get(made.content, found.append)
+    party.network.run_for(0.1)
+    assert found[0] is not None
+    assert registered.kept_digest(found[0].value) == made.content
+    party.close()
 
 
 def test_a_handle_of_what_has_other_code_now_is_refused(
