@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -141,6 +142,14 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
                 if row[1] == self.agent:
                     return row[0] - row[3] - row[7]
         return -1.0
+
+    @property
+    def expected_s(self) -> float:
+        """What it was expected to take there in all; infinite if unknown."""
+        for row in self.rows:
+            if row[1] == self.agent:
+                return row[0]
+        return math.inf
 
     @property
     def moved_bytes(self) -> int:

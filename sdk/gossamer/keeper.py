@@ -19,6 +19,7 @@ from gossamer.hedging import Hedges
 from gossamer.lessons import Lessons
 from gossamer.peer import LEASE_S, Peer
 from gossamer.placing import CHECK_S, Placing
+from gossamer.stuck import Stuck
 from gossamer.work import Job, Work
 from gossamer_mesh import wire
 from gossamer_mesh.capability import Capabilities
@@ -84,6 +85,7 @@ class Keeper:
         self._calm_until = 0.0
         self._settled_at: float | None = None
         self._hedges = Hedges(self.fleet)
+        self._stuck = Stuck(self.fleet, self._placing)
 
     @property
     def unended(self) -> int:
@@ -246,6 +248,7 @@ class Keeper:
                 work = owed.get(record.task)
                 if work is not None and work.attempt == record.attempt:
                     seen_at = max(seen_at, work.placed_at)
+                    peer.ended_at = now
                     if record.blob is not None:
                         self._collect(peer, work, record, record.blob, now, effects)
                         continue
@@ -418,11 +421,7 @@ class Keeper:
         if not self._up:
             return effects
         self._placing.pardon(now)
-        for agent in self._full:
-            candidate = self.fleet.get(agent)
-            if candidate is not None:
-                candidate.full = False
-        self._full.clear()
+        self._refill(now)
         waiting = bool(self._backlog)
         dead: list[str] = []
         for agent, peer in self._peers.items():
@@ -442,9 +441,23 @@ class Keeper:
             self._gone(agent, f"has not answered for {LEASE_S:g} s", now, effects)
         self._dispatch_all(now, effects)
         self._hedge(now, effects)
+        for agent, tasks in self._stuck.look(self._peers.values(), now).items():
+            self._full.add(agent)
+            effects.append(self._peers[agent].ask_back(tasks))
         if self._works and not self._backlog:
             self._steal_back(now, effects)
         return effects
+
+    def _refill(self, now: float) -> None:
+        """Try again who was full, but for those that do not get on."""
+        stuck: set[str] = set()
+        for agent in self._full:
+            peer = self._peers.get(agent)
+            if peer is not None:
+                peer.candidate.full = self._stuck.holds(peer, now)
+                if peer.candidate.full:
+                    stuck.add(agent)
+        self._full = stuck
 
     def _measure(self, now: float, effects: list[Effect]) -> None:
         """Ping some of those who may be nearest, if that is what was asked for lately."""
@@ -789,6 +802,7 @@ class Keeper:
     def _gone(self, agent: str, why: str, now: float, effects: list[Effect]) -> None:
         self.fleet.remove(agent)
         self._unacked.discard(agent)
+        self._stuck.forget(agent)
         peer = self._peers.pop(agent, None)
         if peer is None:
             return

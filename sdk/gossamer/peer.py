@@ -56,6 +56,7 @@ class Peer:
         self.used = False
         self.pinged_at = -math.inf
         self.silent_since: float | None = None
+        self.ended_at = -math.inf
         self.since = next(numbers)
         self._numbers = numbers
         self._lease_s = lease_s

@@ -78,20 +78,13 @@ class Placing:
     def backup(self, work: Work, now: float) -> Decision | None:
         """Decide where a second try of a late call goes: not to where the first is."""
         job = work.job
-        request = Request(
-            function=job.function,
-            cpus=job.demand.cpus,
-            resources=job.demand.resources,
-            size_bytes=work.size,
-            items=work.items or 1,
-            waited_s=now - work.submitted_at,
-            now=now,
-            explore=False,
-            avoid=work.agent,
-            kept=work.kept if work.holds else (),
-        )
-        placed = self._fleet.place(job.demand, job.hint, request, self._rng)
+        placed = self._fleet.place(job.demand, job.hint, _not_there(work, now), self._rng)
         return placed[0][0] if placed else None
+
+    def elsewhere(self, work: Work, now: float) -> Decision | None:
+        """Return where a call would go now if not to where it is; nothing follows from it."""
+        job = work.job
+        return self._fleet.preview(job.demand, job.hint, _not_there(work, now), self._rng)
 
     def explain(self, job: Job, size_bytes: int, now: float, trouble: str) -> Decision:
         """Return where one call would go, without sending it; raise why nowhere."""
@@ -201,6 +194,22 @@ class Placing:
         one = msgspec.structs.replace(request, count=1, sizes=())
         hint = msgspec.structs.replace(job.hint, objective="cheapest", budget=None)
         return self._fleet.place(job.demand, hint, one, self._rng)
+
+
+def _not_there(work: Work, now: float) -> Request:
+    job = work.job
+    return Request(
+        function=job.function,
+        cpus=job.demand.cpus,
+        resources=job.demand.resources,
+        size_bytes=work.size,
+        items=work.items or 1,
+        waited_s=now - work.submitted_at,
+        now=now,
+        explore=False,
+        avoid=work.agent,
+        kept=work.kept if work.holds else (),
+    )
 
 
 def _one(job: Job, size_bytes: int, items: int, now: float) -> Request:

@@ -23,7 +23,7 @@ ELSEWHERE: Final = frozenset({"fastest", "spread"})
 """Who prefers something else than speed would rather wait where it waits, unless it has a
 deadline."""
 
-_WAITING: Final = frozenset({State.PLACED, State.ACCEPTED})
+WAITING: Final = frozenset({State.PLACED, State.ACCEPTED})
 
 
 def to_return(peers: Collection[Peer], fleet: Fleet, now: float) -> dict[str, list[int]]:
@@ -61,7 +61,7 @@ def _reserve(idle: dict[str, int], peers: Collection[Peer], now: float) -> None:
         for peer in peers
         if _may_have_a_line(peer)
         for work in peer.owed.values()
-        if work.state in _WAITING and now - work.asked_back_at < AGAIN_S
+        if work.state in WAITING and now - work.asked_back_at < AGAIN_S
     )
     for name, free in list(idle.items()):
         taken = min(free, asked)
@@ -87,7 +87,7 @@ def _is_idle(candidate: Candidate) -> bool:
 
 def _may_go(work: Work, now: float) -> bool:
     return (
-        work.state in _WAITING
+        work.state in WAITING
         and not work.cancelled
         # A backup given back is none any more.
         and not work.backup
