@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -238,7 +237,6 @@ def test_code_stays_for_who_registers_it_while_another_deletes_its_version(
     for _ in range(steps):
         if begun[0].done():
             break
-        time.sleep(0)
         party.network.run_for(0.0005)
     of("unregister" if first == "register" else "register")
     while not all(each.done() for each in begun):
