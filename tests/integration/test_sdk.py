@@ -20,8 +20,9 @@ import trio
 
 import gossamer
 from gossamer import LinkClosedError, NoAgentError, UntrustedResultError, VersionMismatchError
+from gossamer.effects import Ended
 from gossamer.functions import Options, job_for
-from gossamer.keeper import Ended, Keeper
+from gossamer.keeper import Keeper
 from gossamer.work import Owner, new_work
 from gossamer_mesh import access, subjects, wire
 from gossamer_mesh.capability import Capabilities
