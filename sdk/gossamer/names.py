@@ -214,11 +214,12 @@ class Names:
         """Return what all its calls under these options have in common: the same for the same."""
         job = self._jobs.get((entry, options))
         if job is None:
-            code = msgspec.structs.replace(self._code_of(entry), name=str(entry))
+            code = msgspec.structs.replace(self.code_of(entry), name=str(entry))
             job = self._jobs.setdefault((entry, options), job_of(code, options))
         return job
 
-    def _code_of(self, entry: Registered) -> FunctionCode:
+    def code_of(self, entry: Registered) -> FunctionCode:
+        """Return the code of a version; it is fetched once."""
         code = self._codes.get(entry.content)
         if code is not None:
             return code

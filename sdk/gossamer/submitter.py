@@ -294,8 +294,8 @@ class Submitter:
         job = self._job(fn)
         refs = self._client.references()
         payload = dump_arguments(args, dict(kwargs), what=job.name, refs=refs)
-        if _is_bound(payload, refs) and not job.demand.python:
-            job = self._bound_job(fn, job)
+        if _is_bound(payload, refs):
+            job = self._bound_job(fn, job, payload)
         return self._start(job, payload, 0, refs)
 
     def explain_call(
@@ -305,8 +305,8 @@ class Submitter:
         job = self._job(fn)
         refs = self._client.references()
         payload = dump_arguments(args, dict(kwargs), what=job.name, refs=refs)
-        if _is_bound(payload, refs) and not job.demand.python:
-            job = self._bound_job(fn, job)
+        if _is_bound(payload, refs):
+            job = self._bound_job(fn, job, payload)
         size = CALL_BYTES + len(payload.data) + sum(map(len, payload.buffers))
         return self._client.explain(job, size)
 
@@ -322,8 +322,8 @@ class Submitter:
         job = self._job(fn)
         refs = self._client.references()
         payload = dump_chunk(chunk, what=job.name, refs=refs)
-        if _is_bound(payload, refs) and not job.demand.python:
-            job = self._bound_job(fn, job)
+        if _is_bound(payload, refs):
+            job = self._bound_job(fn, job, payload)
         return self._start(job, payload, len(chunk), refs)
 
     def _apart(self, fn: Runnable, kwargs: dict[str, Any]) -> tuple[Submitter, dict[str, Any]]:
@@ -411,10 +411,17 @@ class Submitter:
                 self._jobs[fn] = job
         return job
 
-    def _bound_job(self, fn: Runnable, job: Job) -> Job:
+    def _bound_job(self, fn: Runnable, job: Job, payload: Payload) -> Job:
         """Return the job for arguments that only this version of Python can read."""
         if not isinstance(fn, NAMED):
-            return self._new_job(fn, bound=True)
+            return job if job.demand.python else self._new_job(fn, bound=True)
+        if type(payload) is CodePayload:
+            from gossamer.agreement import check_agreement  # noqa: PLC0415  seldom needed
+
+            entry = self._client.names.find(fn)
+            check_agreement(entry, self._client.names.code_of(entry), payload)
+        if job.demand.python:
+            return job
         bound = self._bound.get(job)
         if bound is None:
             demand = msgspec.structs.replace(job.demand, python=PYTHON)

@@ -61,6 +61,13 @@ def document(fn: object) -> Document:
     return Document(json.dumps(data).encode(), bool(writer.order))
 
 
+def defined(text: bytes) -> set[tuple[str, str]]:
+    """Return the classes that a document defines, each as its module and its name."""
+    data = json.loads(text)
+    names = [data["definitions"][number]["as"] for number in data["classes"]]
+    return {(str(module), str(name)) for name, _, module in names}
+
+
 class _Document:
     """`definitions` and `values` by number; `order`: in which the classes can be executed."""
 
