@@ -204,6 +204,8 @@ class Keeper:
             self._calm_until = now + CALM_S
             for peer in self._peers.values():
                 peer.forgive()
+                # What it has ended meanwhile is on its way.
+                peer.ended_at = now
             for line in self._backlog:
                 line.alone_since = None
 

@@ -102,6 +102,15 @@ def test_it_is_tried_again_after_a_while(desk: Desk) -> None:
     assert later.agent == "a"
 
 
+def test_an_outage_of_the_server_is_no_silence_of_the_agents(desk: Desk) -> None:
+    burst(desk)
+    desk.keeper.link(up=False, now=desk.now)
+    desk.now += 60.0
+    desk.keeper.link(up=True, now=desk.now)
+    desk.wait(2.0, answering=BOTH)
+    assert not asked_back(desk)
+
+
 def test_where_nobody_else_can_it_is_waited_for(desk: Desk) -> None:
     burst(desk, a_job(retries=0, hint=Hint(objective="cheapest"), demand=Demand(agent="a")))
     desk.wait(60.0, answering=BOTH)
