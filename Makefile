@@ -89,6 +89,10 @@ bench: venv ## us and our peers on this machine, in one run and one table
 bench-names: venv ## what calling a registered function by name costs, beside the call by object
 	$(PY) -m testbed.bench.by_name $(ARGS)
 
+.PHONY: bench-enrol
+bench-enrol: venv ## a thousand agents that join at once, and how long one takes from its token to its first heartbeat
+	$(PY) -m testbed.bench.enrolments $(ARGS)
+
 .PHONY: bench-placement
 bench-placement: venv ## placement in a simulated mesh: the table and the plots of docs/placement
 	$(PY) -m testbed.placement $(ARGS)

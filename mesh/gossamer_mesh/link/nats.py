@@ -386,8 +386,9 @@ class NatsLink:
                 CONNECT_TIMEOUT_S,
             )
         except (TimeoutError, OSError, nats.errors.Error, ValueError) as error:
-            with contextlib.suppress(Exception):  # it never opened
-                await client.close()
+            # It never opened; where the handshake failed, its end would be waited for for ever.
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(client.close(), END_S)
             raise unconnected.reason(access, [error, *last]) from error
         self._nc = client
         client.hurry()
