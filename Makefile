@@ -76,6 +76,10 @@ fast: venv ## only the unit tests
 abuse: venv ## garbage, dead clients, broken clocks, hostile calls: each case, what happened, who noticed
 	$(PY) -m pytest -q tests/abuse $(ARGS)
 
+.PHONY: matrix
+matrix: venv ## genuine but lesser credentials: each attempt, by whom, what happened, who knows
+	$(PY) -m pytest -q tests/matrix $(ARGS)
+
 .PHONY: fuzz
 fuzz: venv ## a million inputs for every decoder, guided by coverage where atheris can be installed
 	$(PY) -m pip -q install --disable-pip-version-check -e '.[fuzz]' || true

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 TESTS = Path(__file__).parent
-REAL = frozenset({TESTS / "integration", TESTS / "abuse"})
+REAL = frozenset({TESTS / "integration", TESTS / "abuse", TESTS / "matrix"})
 RUN_MARK = "GOSSAMER_TEST_RUN"
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 # Of properties, which take many times their time beside other load.

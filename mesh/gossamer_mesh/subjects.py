@@ -15,6 +15,7 @@ from typing import Final
 from gossamer_mesh.errors import ConfigError, ProtocolError
 
 ROOT: Final = "gsm.v1"
+INBOX: Final = "_INBOX."
 AGENTS_BUCKET: Final = "gsm-agents"
 FUNCTIONS_BUCKET: Final = "gsm-functions"
 CODE_BUCKET: Final = "gsm-code"
@@ -100,7 +101,7 @@ def all_inboxes(caller: str) -> str:
 
 def inbox_root(party: str) -> str:
     """Return where a party hears answers; nobody else may."""
-    return f"_INBOX.{party}"
+    return f"{INBOX}{party}"
 
 
 def join_claim(agent: str) -> str:

@@ -218,7 +218,12 @@ class Authority:
 
 def _template(role: Role) -> Template:
     says, hears = permissions.of(role)
-    return Template(pub=Subjects(allow=says), sub=Subjects(allow=hears))
+    return Template(pub=_only(says), sub=_only(hears))
+
+
+def _only(allowed: tuple[str, ...]) -> Subjects:
+    # To the server an empty list is no list, and all is allowed.
+    return Subjects(allow=allowed, deny=() if allowed else (">",))
 
 
 def _id() -> str:

@@ -99,6 +99,9 @@ def _decode(text: str, what: str, *, shown: str) -> bytes:
         data = base64.b32decode(text + "=" * (-len(text) % 8))
     except ValueError:
         data = b""
+    # The last character has bits to spare: of the spellings that say the same, one is right.
+    if base64.b32encode(data).decode().rstrip("=") != text:
+        data = b""
     body, check = data[:-_CRC_BYTES], data[-_CRC_BYTES:]
     if not body or binascii.crc_hqx(body, 0).to_bytes(_CRC_BYTES, "little") != check:
         told = f" ({shown[:80]!r})" if shown else ""

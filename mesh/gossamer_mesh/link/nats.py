@@ -23,6 +23,7 @@ import nats.errors
 
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access, Standing
+from gossamer_mesh.complaints import Complaints
 from gossamer_mesh.errors import (
     CredentialsError,
     LinkClosedError,
@@ -67,6 +68,10 @@ CLOSE_TIMEOUT_S: Final = 2.0
 _log = logging.getLogger("gossamer.link")
 
 
+def _ignore(_subject: str) -> None:
+    """Count nothing."""
+
+
 def _new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop  # noqa: PLC0415  an extra: absent on machines without a wheel
@@ -93,6 +98,8 @@ class NatsLink:
         self._outbox = collections.deque()
         self._outbox_bytes = 0
         self._dropped = 0
+        self.refused = 0
+        self._foreign = Complaints(_log.warning)
         self._awake = False
         self._up = False
         self._closing = False
@@ -153,7 +160,10 @@ class NatsLink:
             self._wake()
 
     def subscribe(self, subject: str, deliver: Deliver) -> Handle:
-        subscription = Subscription(self.forget, subject, deliver)
+        # What JetStream is asked for, by nats-py, comes by our inbox as well.
+        ours = subject.startswith(subjects.INBOX)
+        refused = _ignore if ours else self._refused
+        subscription = Subscription(self.forget, subject, deliver, refused)
         if self._closing:
             raise LinkClosedError(f"the link {self._name!r} is closed: open the mesh again")
         self._outbox.append(subscription)
@@ -226,6 +236,12 @@ class NatsLink:
     def forget(self, subscription: Subscription) -> None:
         if not self._closing:
             self.post(functools.partial(self._unsubscribe, subscription))
+
+    def _refused(self, subject: str) -> None:
+        """Count what JetStream has sent us: whoever may ask it can have it answer anywhere."""
+        self.refused += 1
+        line = f"a message to {subject} was ignored: JetStream has sent it, for nobody knows whom"
+        self._foreign.say(line, self.now())
 
     # -- crossing ----------------------------------------------------------------------------
 

@@ -183,6 +183,8 @@ class _Front(asyncio.Protocol):
         if body.startswith(_NO_RESPONDERS):
             data = body[int(words[-2]) :]
             subscription.deliver(words[0].decode(), data, reply, no_responders=True)
+        else:
+            subscription.refuse()
 
     def eof_received(self) -> bool | None:
         return self._behind.eof_received()

@@ -43,11 +43,17 @@ class Subscription:
     """One subscription of ours, re-made on every connection."""
 
     def __init__(
-        self, forget: Callable[[Subscription], None], subject: str, deliver: Deliver
+        self,
+        forget: Callable[[Subscription], None],
+        subject: str,
+        deliver: Deliver,
+        refused: Callable[[str], object] = lambda _: None,
     ) -> None:
+        """`refused` hears our subject at each message that is not taken for whose it claims."""
         self.subject = subject
         self._forget = forget
         self._deliver = deliver
+        self._refused = refused
         self.live = True
 
     async def received(self, msg: Arrived) -> None:
@@ -56,6 +62,8 @@ class Subscription:
         gone = headers is not None and headers.get("Status") == NO_RESPONDERS
         if gone or not headers:
             self.deliver(msg.subject, msg.data, msg.reply, no_responders=gone)
+        else:
+            self.refuse()
 
     def deliver(
         self, subject: str, data: bytes, reply: str, *, no_responders: bool = False
@@ -64,12 +72,19 @@ class Subscription:
 
         Not what JetStream sends: asked by anybody, it would speak on any subject.
         """
-        if not self.live or reply.startswith(JETSTREAM):
+        if not self.live:
+            return
+        if reply.startswith(JETSTREAM):
+            self.refuse()
             return
         try:
             self._deliver(Message(subject, data, reply, no_responders))
         except Exception:  # noqa: BLE001  one subscriber's mistake must not end the link
             _log.exception("the subscriber of %s failed", self.subject)
+
+    def refuse(self) -> None:
+        """Tell that a message was not taken."""
+        self._refused(self.subject)
 
     def cancel(self) -> None:
         self.live = False

@@ -99,6 +99,16 @@ def test_the_operator_vouches_for_the_account_and_its_keys():
     assert keys == {role: pair.public for role, pair in AUTHORITY.scopes.items()}
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_who_may_say_nothing_is_not_let_say_all(role):
+    made = AUTHORITY.account_token(NOW)
+    account = token.read(made, Account, {AUTHORITY.operator.public})
+    template = next(each.template for each in account.nats.signing_keys if each.role == role)
+    # An empty list is none to the server, which then lets everything through.
+    for subjects in (template.pub, template.sub):
+        assert subjects.allow or subjects.deny == (">",)
+
+
 def test_keys_are_kept_for_their_owner_only(tmp_path: Path):
     path = tmp_path / "keys.json"
     AUTHORITY.save(path)

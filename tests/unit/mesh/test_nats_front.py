@@ -76,3 +76,21 @@ def test_the_end_of_a_large_message_may_be_cut_anywhere(where: int) -> None:
     for piece in (stream[:LARGE_BYTES], stream[LARGE_BYTES:cut], stream[cut:]):
         front.data_received(piece)
     assert heard == [payload, b"small"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        framed("gsm.x", 7, b"forged", "$JS.ACK.KV_x.c.1.1.1.1.0"),
+        b"HMSG gsm.x 7 18 24\r\nNATS/1.0\r\nA: b\r\n\r\nforged\r\n",
+    ],
+    ids=["asking for an acknowledgement", "with headers"],
+)
+def test_what_jetstream_sends_is_not_delivered_but_told(sent: bytes) -> None:
+    heard: list[object] = []
+    refused: list[str] = []
+    mine = Subscription(lambda _: None, "gsm.>", heard.append, refused.append)
+    front = _Front(Behind(), {7: mine})
+    front.data_received(sent + framed("gsm.y", 7, b"true"))
+    assert len(heard) == 1
+    assert refused == ["gsm.>"]
