@@ -326,7 +326,7 @@ class Bring(_Wire, frozen=True, array_like=True, tag="bring", gc=False):
     """Connect to `port` of one of `hosts` and send a blob there, from `offset` to its end.
 
     `ticket` is what both sides prove there that they have. Who cannot do so says so by a chunk
-    of `fetch`, and the asker has chunks.
+    of `fetch`, and the asker has chunks. `sealed`: what is sent is encrypted with the ticket.
     """
 
     fetch: int
@@ -335,6 +335,7 @@ class Bring(_Wire, frozen=True, array_like=True, tag="bring", gc=False):
     hosts: tuple[str, ...]
     port: int
     ticket: bytes
+    sealed: bool = False
 
 
 Asked = Ask | Taken | Bring

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from blake3 import blake3
 
@@ -21,6 +22,8 @@ import gossamer
 from gossamer_mesh import server, subjects, wire
 from gossamer_mesh.access import Access
 from gossamer_mesh.blob import SHARED_MEMORY, Depot, Held, Store, chunk, handshake
+from gossamer_mesh.blob.berth import PIECE_BYTES
+from gossamer_mesh.blob.seal import MORE_BYTES, Seal
 from gossamer_mesh.blob.shipping import MOST_SHIPPED
 from gossamer_mesh.blob.ways import LEAST_BYTES
 from gossamer_mesh.errors import MeshError
@@ -111,6 +114,14 @@ class Astray(NatsLink):
     @property
     def way(self) -> Way | None:
         return Way("192.0.2.1", encrypted=False)
+
+
+class Secretly(NatsLink):
+    """One that reaches the server encrypted, as far as it tells."""
+
+    @property
+    def way(self) -> Way | None:
+        return Way("127.0.0.1", encrypted=True)
 
 
 class Holder:
@@ -275,6 +286,69 @@ def test_a_server_that_is_away_does_not_stop_what_is_brought(ground: Ground) -> 
         ground.restart_server()
     assert coming.file() == ann.content
     assert not ann.asks
+
+
+# -- encrypted -----------------------------------------------------------------------------------
+
+
+def test_between_who_reach_the_server_encrypted_it_comes_sealed(ground: Ground) -> None:
+    ann, bob = ground.party("ann", Secretly), ground.party("bob", Secretly)
+    for size in (LEAST_BYTES, 9 * MiB + 5):
+        content = os.urandom(size)
+        assert bob.fetch(ann.offer(content, "bob")[1]).content() == content
+    assert bob.by_chunks() == 0
+
+
+def test_what_is_sealed_cannot_be_read_on_the_way(ground: Ground) -> None:
+    ann, bob = ground.party("ann"), ground.party("bob")
+    content = b"known to who looks on" * 300_000
+    held, _ = ann.offer(content, "bob")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        bob.ask(msgspec.structs.replace(bring(held, listener), sealed=True))
+        sock, _ = listener.accept()
+        with sock:
+            assert sock.recv(100) == handshake.hello(bytes(32))
+            sock.sendall(handshake.answer(bytes(32)))
+            seen = b"".join(iter(lambda: sock.recv(MiB), b""))
+    assert b"known to who looks on" not in seen
+    pieces = -(-held.size // PIECE_BYTES)
+    assert len(seen) == held.size + pieces * MORE_BYTES
+    seal, opened = Seal(bytes(32)), b""
+    for start in range(0, len(seen), PIECE_BYTES + MORE_BYTES):
+        opened += seal.open(seen[start : start + PIECE_BYTES + MORE_BYTES])
+    assert opened == held.path.read_bytes()
+
+
+@pytest.mark.parametrize("altered", ["a bit", "the order", "nothing is sealed"])
+def test_what_was_altered_on_the_way_is_not_taken(ground: Ground, altered: str) -> None:
+    bob, ann = ground.party("bob", Secretly), ground.holder("ann", os.urandom(9 * MiB + 3))
+    coming = bob.fetch(ann.blob)
+    with ann.connected() as sock, contextlib.suppress(OSError):
+        assert ann.last.sealed
+        seal = Seal(ann.last.ticket)
+        pieces = [
+            seal.close(ann.content[start : start + PIECE_BYTES])
+            for start in range(0, len(ann.content), PIECE_BYTES)
+        ]
+        if altered == "a bit":
+            pieces[1] = pieces[1][:-1] + bytes([pieces[1][-1] ^ 1])
+        elif altered == "the order":
+            pieces[1], pieces[2] = pieces[2], pieces[1]
+        else:
+            pieces = [ann.content]
+        for piece in pieces:
+            sock.sendall(piece)
+    # What was right is kept; the rest is asked for through the server.
+    assert coming.file() == ann.content
+    assert ann.asks
+
+
+def test_who_reaches_the_server_encrypted_brings_nothing_in_the_clear(ground: Ground) -> None:
+    ann, bob = ground.party("ann", Secretly), ground.party("bob")
+    content = os.urandom(9 * MiB)
+    assert bob.fetch(ann.offer(content, "bob")[1]).content() == content
+    assert bob.by_chunks() == 19
+    assert chunk.APART in bob.words()
 
 
 # -- it does not, and all arrives the same -------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Final
 from gossamer_mesh.blob import handshake
 from gossamer_mesh.blob.chunk import CHUNK_BYTES
 from gossamer_mesh.blob.layout import Buffer
+from gossamer_mesh.blob.seal import MORE_BYTES, Seal
 
 PIECE_BYTES: Final = 2 * CHUNK_BYTES
 """Written and hashed while it is still in the processor's cache."""
@@ -36,7 +37,7 @@ class Berth:
 
     `fd` is kept open by a copy. `told` gets how many bytes from the start are here, in whole
     chunks; `ended` comes last, with what went wrong if not all of them are: a `FullError` when it
-    was this side's doing.
+    was this side's doing. `seal` opens what comes.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Berth:
         told: Told,
         ended: Ended,
         *,
+        seal: Seal | None = None,
         stuck_s: float = STUCK_S,
     ) -> None:
         self.hello = handshake.hello(ticket)
@@ -57,6 +59,7 @@ class Berth:
         self._hash = hasher
         self._told = told
         self._ended = ended
+        self._seal = seal
         self._stuck_s = stuck_s
         self._sock: socket.socket | None = None
         self._cancelled = False
@@ -101,14 +104,18 @@ class Berth:
             os.close(fd)
 
     def _take(self, sock: socket.socket) -> None:
-        piece = memoryview(bytearray(PIECE_BYTES))
+        seal = self._seal
+        more = MORE_BYTES if seal is not None else 0
+        piece = memoryview(bytearray(PIECE_BYTES + more))
         told = self._at
         while self._at < self._size:
-            want = min(PIECE_BYTES, self._size - self._at)
+            want = min(PIECE_BYTES, self._size - self._at) + more
             got, problem = _fill(sock, piece[:want])
-            # Of a piece that has not come whole, whole chunks can be used.
-            whole = got if got == want else got - got % CHUNK_BYTES
-            self._keep(piece[:whole])
+            if seal is None:
+                # Of a piece that has not come whole, whole chunks can be used.
+                self._keep(piece[: got if got == want else got - got % CHUNK_BYTES])
+            elif got == want:
+                self._keep(memoryview(seal.open(piece[:want])))
             if self._at - told >= TOLD_BYTES or self._at == self._size or got < want:
                 told = self._at
                 self._told(told)

@@ -1,6 +1,6 @@
 """The direct way of one party's blobs: what is brought to it, and what it brings to others.
 
-Both where `enabled`, and only while its own way to the server is open. The depot says what is
+Both where `enabled`. The depot says what is
 wanted and who may have what, and goes on by chunks wherever this says that it cannot.
 """
 
@@ -14,10 +14,11 @@ from gossamer_mesh.blob import chunk
 from gossamer_mesh.blob.berth import Berth, Ended, Told
 from gossamer_mesh.blob.handshake import TICKET_BYTES
 from gossamer_mesh.blob.landing import Landing
+from gossamer_mesh.blob.seal import Seal
 from gossamer_mesh.blob.shipping import Order, Sent, Shipping
 from gossamer_mesh.blob.store import Held
 from gossamer_mesh.blob.transfer import Transfer
-from gossamer_mesh.blob.ways import Ways, addresses, is_open
+from gossamer_mesh.blob.ways import Ways, addresses
 from gossamer_mesh.link import Link, Way
 from gossamer_mesh.wire import Bring
 
@@ -42,13 +43,14 @@ class Direct:
         """
         machine, holder, now = transfer.machine, transfer.blob.holder, bulk.now()
         way = bulk.way if self._enabled else None
-        if way is None or not is_open(way) or not self._ways.direct(holder, machine.size, now):
+        if way is None or not self._ways.direct(holder, machine.size, now):
             return None
         ticket = secrets.token_bytes(TICKET_BYTES)
         offset = machine.upto
         try:
             span = offset, machine.size
-            berth = Berth(ticket, transfer.fd, span, transfer.hash, told, ended)
+            seal = Seal(ticket) if way.encrypted else None
+            berth = Berth(ticket, transfer.fd, span, transfer.hash, told, ended, seal=seal)
         except OSError as error:
             _log.info("%s is asked for chunks: %s", holder, error)
             return None
@@ -61,7 +63,8 @@ class Direct:
         transfer.berth = berth
         self._ways.under_way += 1
         machine.bring(now)
-        return Bring(machine.number, machine.digest, offset, (way.host,), port, ticket)
+        hosts = (way.host,)
+        return Bring(machine.number, machine.digest, offset, hosts, port, ticket, way.encrypted)
 
     def missed(self, transfer: Transfer, now: float, *, busy: bool = False) -> bool:
         """Await a holder no longer; False if it is here already. Unless `busy`, not for a while."""
@@ -98,11 +101,11 @@ class Direct:
     ) -> None:
         """Bring `held` to who asked for it; `say` it where that cannot be. See `Shipping.ship`."""
         apart = chunk.word(chunk.APART, bring.fetch)
-        hosts = addresses(bring, way) if self._enabled and way is not None and is_open(way) else []
+        hosts = addresses(bring, way) if self._enabled and way is not None else []
         if not hosts:
             say(apart)
             return
-        order = Order(held, bring.offset, hosts, bring.port, bring.ticket)
+        order = Order(held, bring.offset, hosts, bring.port, bring.ticket, bring.sealed)
         if not self._shipping.ship(order, sent, lambda: say(apart)):
             say(chunk.word(chunk.BUSY, bring.fetch))
 

@@ -1,22 +1,25 @@
 """Blobs brought to who asked for that: over a connection of its own, each in a thread of its own.
 
-The kernel moves the bytes from the file to the connection; nothing is sent before the other end
-has proved that it is the asker.
+The kernel moves the bytes from the file to the connection, unless they are to be sealed. Nothing
+is sent before the other end has proved that it is the asker.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 
 from gossamer_mesh.blob import handshake
+from gossamer_mesh.blob.berth import PIECE_BYTES as SEALED_BYTES
+from gossamer_mesh.blob.seal import Seal
 from gossamer_mesh.blob.store import Held
 
 MOST_SHIPPED: Final = 8
@@ -35,13 +38,14 @@ _log = logging.getLogger("gossamer.blob")
 
 
 class Order(msgspec.Struct, frozen=True):
-    """Bring `held` from `offset` on to who listens at one of `hosts`."""
+    """Bring `held` from `offset` on to who listens at one of `hosts`; `sealed`: see `seal`."""
 
     held: Held
     offset: int
     hosts: Sequence[str]
     port: int
     ticket: bytes
+    sealed: bool = False
 
 
 Sent = Callable[[int], bool]
@@ -153,10 +157,29 @@ def _heard(sock: socket.socket) -> bytes:
 def _send(sock: socket.socket, order: Order, sent: Sent) -> None:
     at, size = order.offset, order.held.size
     with order.held.path.open("rb") as file:
+        send = _sealing(sock, file, order.ticket) if order.sealed else _as_it_is(sock, file)
         while at < size:
-            piece = sock.sendfile(file, at, min(PIECE_BYTES, size - at))
+            piece = send(at, size - at)
             if not piece:
                 raise OSError(f"{order.held.path} is shorter than it was")
             at += piece
             if not sent(piece):
                 return
+
+
+def _as_it_is(sock: socket.socket, file: BinaryIO) -> Callable[[int, int], int]:
+    return lambda at, left: sock.sendfile(file, at, min(PIECE_BYTES, left))
+
+
+def _sealing(sock: socket.socket, file: BinaryIO, ticket: bytes) -> Callable[[int, int], int]:
+    seal = Seal(ticket)
+    room = memoryview(bytearray(SEALED_BYTES))
+
+    def send(at: int, left: int) -> int:
+        piece = room[: min(SEALED_BYTES, left)]
+        if os.preadv(file.fileno(), [piece], at) != piece.nbytes:
+            return 0
+        sock.sendall(seal.close(piece))
+        return piece.nbytes
+
+    return send

@@ -1,8 +1,7 @@
 """Whether a blob comes over a connection of its own, or in chunks through the server. A machine.
 
-The direct way is for what is large, between two who both reach the server unencrypted: a payload
-must not travel more openly than the call that it belongs to. Where the direct way is to be
-encrypted, with the ticket as its key, this is what has to know.
+The direct way is for what is large. A payload must not travel more openly than the call that it
+belongs to: who reaches the server encrypted is brought things sealed, and brings nothing else.
 """
 
 from __future__ import annotations
@@ -27,11 +26,6 @@ HOLDERS_KEPT: Final = 1024
 MOST_HOSTS: Final = 4
 LEAST_PORT: Final = 1024
 MOST_PORT: Final = 65535
-
-
-def is_open(way: Way | None) -> bool:
-    """Tell whether a party that reaches the server by `way` may send or take directly."""
-    return way is not None and not way.encrypted
 
 
 class Ways:
@@ -59,9 +53,13 @@ class Ways:
 def addresses(bring: Bring, way: Way) -> list[str]:
     """Return where a holder that reaches the server by `way` may connect to; none: nowhere.
 
+    Nowhere, too, if it would be sent more openly than the holder speaks with the server.
+
     Whoever asks could have it connect anywhere: not to a name, to a port that services have, to
     many at once, or to this very machine's loopback, unless it reaches the server by that, too.
     """
+    if way.encrypted and not bring.sealed:
+        return []
     if not LEAST_PORT <= bring.port <= MOST_PORT or len(bring.ticket) != TICKET_BYTES:
         return []
     here = _is_loopback(way.host)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from gossamer_mesh.blob.ways import AGAIN_S, LEAST_BYTES, MOST_RECEIVED, Ways, addresses, is_open
+from gossamer_mesh.blob.ways import AGAIN_S, LEAST_BYTES, MOST_RECEIVED, Ways, addresses
 from gossamer_mesh.link import Way
 from gossamer_mesh.wire import Bring
 
@@ -36,10 +37,12 @@ def test_so_many_are_received_at_once():
     assert not ways.direct("ann", LEAST_BYTES, 0.0)
 
 
-def test_where_the_way_to_the_server_is_encrypted_or_unknown_nothing_is_brought():
-    assert is_open(LAN)
-    assert not is_open(Way("192.168.1.5", encrypted=True))
-    assert not is_open(None)
+def test_a_holder_that_speaks_encrypted_brings_only_what_is_to_be_sealed():
+    asked = bring("10.1.2.3")
+    secretly = Way("192.168.1.5", encrypted=True)
+    assert addresses(asked, secretly) == []
+    assert addresses(msgspec.structs.replace(asked, sealed=True), secretly) == ["10.1.2.3"]
+    assert addresses(msgspec.structs.replace(asked, sealed=True), LAN) == ["10.1.2.3"]
 
 
 @pytest.mark.parametrize("host", ["192.168.1.9", "10.1.2.3", "2001:db8::7", "8.8.8.8"])
