@@ -48,7 +48,7 @@ def _run(options: argparse.Namespace) -> int:
         access=options.access,
         slots=options.slots,
     )
-    if settings.access is None:
+    if settings.access is None and options.join_fd is None:
         raise ConfigError(
             "no mesh to join: give --access FILE, or set mesh.access in the configuration "
             "(`gossamer up` makes a local mesh)"
@@ -61,6 +61,9 @@ def _run(options: argparse.Namespace) -> int:
         from gossamer_mesh import access  # noqa: PLC0415  see the module
         from gossamer_mesh.acting import as_agent  # noqa: PLC0415  see the module
 
+        if options.join_fd is not None:
+            settings = _joined(settings, options.join_fd)
+        assert settings.access is not None
         found = access.load(settings.access)
         if options.forget_access:
             # It was made for this start alone, and has a password in it.
@@ -82,6 +85,17 @@ def _run(options: argparse.Namespace) -> int:
         zygote.end()
 
 
+def _joined(settings: config.AgentConfig, fd: int) -> config.AgentConfig:
+    """Join the mesh with the token that comes over `fd`; return the settings of who we are then."""
+    from gossamer_mesh.enrolment import invitation, joining  # noqa: PLC0415  see the module
+
+    with os.fdopen(fd) as given:
+        invited = invitation.read(given.read())
+    warn = logging.getLogger("gossamer.agent").warning
+    path, answer = joining.as_agent(invited, settings.name, settings.site, warn)
+    return config.overridden(settings, name=answer.name, site=answer.site, access=path)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gossamer agent start", description="Join a mesh and run tasks on this machine."
@@ -93,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--label", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
     add("--access", type=Path, metavar="FILE", help="the access file of the mesh to join")
     add("--forget-access", action="store_true", help="remove that file when it has been read")
+    add("--join-fd", type=int, help="read a join token there, and join with it")
     add("--slots", type=int, help="how many CPUs tasks may use (default: all there are)")
     add("--log-file", type=Path, metavar="FILE", help="append the log there (default: stderr)")
     add("--lifeline-fd", type=int, help="drain and leave when this descriptor is closed")

@@ -79,7 +79,7 @@ def main() -> int:
         f"{found.median_s:.2f} s; to reach: all, none twice, ≤ {MOST_S:.0f} s"
         f"{'' if reached else ', NOT REACHED'}"
     )
-    quick = max(starts, default=0.0) <= FIRST_BEAT_S
+    quick = not starts or statistics.median(starts) <= FIRST_BEAT_S
     if starts:
         print(
             f"join token to first heartbeat: {statistics.median(starts):.2f} s "

@@ -18,10 +18,10 @@ import msgspec
 import pytest
 
 import gossamer
-from gossamer import contexts, who
+from gossamer import contexts, registrar
 from gossamer_mesh import access as access_file
 from gossamer_mesh import server as embedded_server
-from gossamer_mesh.enrolment import asking, invitation
+from gossamer_mesh.enrolment import asking, invitation, joining
 from gossamer_mesh.enrolment.home import Home
 from gossamer_mesh.enrolment.messages import Invite, Invitee, ListUsers, Revoke, Revoked, Users
 from gossamer_mesh.enrolment.serving import Serving
@@ -30,7 +30,7 @@ from gossamer_mesh.identity import certificates
 from gossamer_mesh.identity.authority import Authority
 from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.link.nats import NatsLink
-from gossamer_mesh.places import private_dir, write_private
+from gossamer_mesh.places import config_dir, private_dir, write_private
 from gossamer_mesh.server_program import Listening
 from testbed.bench import enrolments
 
@@ -122,7 +122,7 @@ def new_mesh(**options) -> tuple[Home, access_file.Access, invitation.Invitation
 
 
 def invite(access, role="agent", **options) -> invitation.Invitation:
-    made = who.ask_as_admin(access, Invite(role=role, **options), Invitee)
+    made = registrar.ask_as_admin(access, Invite(role=role, **options), Invitee)
     return invitation.Invitation(
         mesh="lab",
         url=access.url,
@@ -169,7 +169,7 @@ def test_who_is_revoked_is_out_at_once_and_stays_out_over_a_restart(here):
         told: list[str] = []
         link.on_status(told.append)
         asked_at = time.monotonic()
-        who.ask_as_admin(access, Revoke(name="ada"), Revoked)
+        registrar.ask_as_admin(access, Revoke(name="ada"), Revoked)
         assert until(lambda: "down" in told)
         assert time.monotonic() - asked_at < 5
         link.close()
@@ -178,7 +178,7 @@ def test_who_is_revoked_is_out_at_once_and_stays_out_over_a_restart(here):
     with Serving(Home.load("lab")):
         with pytest.raises(CredentialsError):
             NatsLink.connect(ada, name="ada.s3")
-        assert who.ask_as_admin(access, ListUsers(), Users).users["ada"].revoked
+        assert registrar.ask_as_admin(access, ListUsers(), Users).users["ada"].revoked
         # The name, with another key.
         again, _ = asking.enrol(invite(access, "client"), agent=False, name="ada")
         NatsLink.connect(again, name="ada.s4").close()
@@ -201,7 +201,7 @@ def test_two_that_take_one_token_at_once_are_not_both_let_in(here):
         for taker in takers:
             taker.join()
         assert outcomes.count("used-up") == 3
-        assert len(who.ask_as_admin(access, ListUsers(), Users).users) == 2
+        assert len(registrar.ask_as_admin(access, ListUsers(), Users).users) == 2
 
 
 def work(number: int) -> int:
@@ -401,3 +401,37 @@ def test_fifty_that_join_at_once_are_all_in_and_none_twice(here):
         found = asyncio.run(enrolments.rush(access, enrolments.invited(access, 50)))
     assert found.right, found
     assert found.last_s < enrolments.MOST_S
+
+
+def test_who_was_cut_off_before_the_answer_asks_again_with_the_same_key_and_is_let_in(here):
+    home, access, first = new_mesh()
+    with Serving(home):
+        # Asked, let in, and killed before that was kept.
+        key = KeyPair.new("user")
+        begun = private_dir(config_dir() / "agents") / f".{first.id}.seed"
+        write_private(begun, key.seed.encode())
+        asking.enrol(first, agent=True, name="pi-7", key=key)
+        path, answer = joining.as_agent(first, "pi-7", "", pytest.fail)
+        assert answer.name == "pi-7"
+        assert access_file.load(path).seed == key.seed
+        assert not begun.exists()
+        assert joining.joined() == path
+        assert len(registrar.ask_as_admin(access, ListUsers(), Users).users) == 2
+
+
+def test_a_token_of_a_mesh_that_was_made_anew_is_refused_with_the_reasons_there_can_be(here):
+    home, _, _ = new_mesh()
+    other = Authority.new("lab")
+    pair = KeyPair.new("user")
+    jwt = other.vouch("joiner", "gsm-1", pair.public, int(time.time()), ttl_s=60)
+    with Serving(home):
+        stale = invitation.Invitation(
+            mesh="lab",
+            url=home.settings.url,
+            jwt=jwt,
+            seed=pair.seed,
+            role="agent",
+            expires=int(time.time()) + 60,
+        )
+        with pytest.raises(CredentialsError, match=r"refused the join token.*clock.*made anew"):
+            asking.enrol(stale, agent=True, name="pi")

@@ -47,6 +47,14 @@ def _refused(access: Access) -> CredentialsError:
                 "token (an admin makes it: gossamer invite), or set the clock",
                 url=url,
             )
+        if claims.role == "joiner":
+            at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+            return CredentialsError(
+                f"{url} refused the join token: it may have expired by the mesh's clock (this "
+                f"machine's says {at}), or be of a mesh that was made anew: ask for another "
+                "(gossamer invite)",
+                url=url,
+            )
     return CredentialsError(
         f"{url} refused the credentials: use the access file of this mesh (`gossamer status` names "
         "the local one); if they were revoked, join again with a new token",

@@ -13,13 +13,15 @@ from typing import Final
 import click
 import msgspec
 
-from gossamer import agent_process, contexts, joining, who
+from gossamer import agent_process, contexts, who
 from gossamer.agent_process import AgentOptions
 from gossamer.cli.face import Command, Face, Failure, Group, pass_face
-from gossamer.cli.options import agent_options, context_option
+from gossamer.cli.options import agent_options, context_option, token_argument
 from gossamer_mesh import access as access_file
+from gossamer_mesh.enrolment import invitation
+from gossamer_mesh.enrolment.invitation import Invitation
 from gossamer_mesh.places import private_dir, runtime_dir
-from gossamer_mesh.subjects import check_name
+from gossamer_mesh.subjects import as_name, check_name
 
 UNREAD_S: Final = 600.0
 """Within this every agent has read its access file; it takes a second or two."""
@@ -67,18 +69,19 @@ def start(
     told = AgentOptions(config=config or "", name=name, site=site, labels=labels)
     if access is not None and not config:
         told = _as_joined(access, told)
-    _become(face, access, told, made=made)
+    # One that was made is for this start alone.
+    _become(face, access, told, *(["--forget-access"] if made else []))
 
 
 @agent.command(cls=Command)
-@click.argument("token")
+@token_argument
 @agent_options
 @click.option("--no-start", is_flag=True, help="Only join; gossamer agent start starts it later.")
 @pass_face
 def join(
     face: Face,
     *,
-    token: str,
+    token: Invitation,
     config: str | None,
     name: str,
     site: str,
@@ -93,21 +96,31 @@ def join(
     agent_process.require()
     if name:
         check_name(name, "--name")
-    path, answer = joining.as_agent(token, name, site, face.warn)
     if no_start:
+        from gossamer_mesh.enrolment.joining import as_agent  # noqa: PLC0415  connects: slow
+
+        wanted = name or as_name(os.uname().nodename, "agent")
+        path, answer = as_agent(token, wanted, site, face.warn)
         data = {"name": answer.name, "site": answer.site, "access": str(path)}
-        face.show(data, lambda: click.echo(f"joined as {answer.name}: {path}  "
-                                           "(start it: gossamer agent start)"))  # fmt: skip
+        face.show(
+            data,
+            lambda: click.echo(
+                f"joined as {answer.name}: {path}  (start it: gossamer agent start)"
+            ),
+        )
         return
-    told = AgentOptions(config=config or "", name=answer.name, site=answer.site, labels=labels)
-    _become(face, path, told)
+    reader, writer = os.pipe()
+    # A pipe takes 64 KiB at once, and a token is read to be less.
+    os.write(writer, invitation.written(token).encode())
+    os.close(writer)
+    os.set_inheritable(reader, True)
+    options = AgentOptions(config=config or "", name=name, site=site, labels=labels)
+    _become(face, None, options, "--join-fd", str(reader))
 
 
-def _become(face: Face, access: Path | None, options: AgentOptions, *, made: bool = False) -> None:
-    """Become an agent; `made`: the access file is for this start alone."""
-    command = agent_process.command(access, options)
-    if made:
-        command.append("--forget-access")
+def _become(face: Face, access: Path | None, options: AgentOptions, *more: str) -> None:
+    """Become an agent, told `more` besides."""
+    command = [*agent_process.command(access, options), *more]
     if face.json:
         # Not stdout itself: the agent closes what it is given.
         said = os.dup(1)
@@ -141,7 +154,9 @@ def _access_file(target: str | None, name: str) -> tuple[Path, bool]:
     """Return the access file to start with, and whether it was made for that alone."""
     access = contexts.resolve(target)
     if target is None and (access is None or who.of(access).role not in ("", "admin")):
-        found = joining.joined(name)
+        from gossamer_mesh.enrolment.joining import joined  # noqa: PLC0415  connects: slow
+
+        found = joined(name)
         if found is not None:
             return found, False
     if access is not None and access.file and who.of(access).role == "agent":

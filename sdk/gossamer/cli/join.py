@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from gossamer import contexts, joining, who
+from gossamer import contexts, joining, registrar, who
 from gossamer.cli.face import Command, Face, Failure, pass_face
-from gossamer.cli.options import context_option
+from gossamer.cli.options import context_option, token_argument
 from gossamer_mesh.enrolment.invitation import shown
 from gossamer_mesh.subjects import as_name, check_name
 
 if TYPE_CHECKING:
     from gossamer_mesh.access import Access
+    from gossamer_mesh.enrolment.invitation import Invitation
 
 
 @click.command(cls=Command)
-@click.argument("token")
+@token_argument
 @click.option("--name", default="", help="What to be called, where the token leaves it open.")
 @click.option("--context", "kept_as", default="", help="What to call the mesh; else as it is.")
 @pass_face
-def join(face: Face, *, token: str, name: str, kept_as: str) -> None:
+def join(face: Face, *, token: Invitation, name: str, kept_as: str) -> None:
     """Join a mesh with a TOKEN that its admin has made, to use it from here.
 
     TOKEN may be - to read it from standard input, or @FILE: on the command line it can be seen
@@ -63,7 +64,7 @@ def whoami(face: Face, *, target_mesh: str | None) -> None:
 @pass_face
 def renew(face: Face, *, target_mesh: str | None) -> None:
     """Renew your credentials now; who is connected does so by itself, in good time."""
-    access = who.renewed(_access(target_mesh))
+    access = registrar.renewed(_access(target_mesh))
     if access.file:
         access.save(Path(access.file))
     found = who.of(access)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from gossamer import contexts, who
+from gossamer import contexts, registrar, who
 from gossamer.cli.face import Command, Face, Failure, pass_face
 from gossamer.cli.options import context_option, duration
 from gossamer.show import table
@@ -58,7 +58,7 @@ def invite(
     """
     access = admin(target_mesh)
     request = Invite(role=role, name=name, site=site, groups=groups, ttl_s=ttl_s, uses=uses)
-    invitee = who.ask_as_admin(access, request, Invitee)
+    invitee = registrar.ask_as_admin(access, request, Invitee)
     token = invitation.written(
         Invitation(
             mesh=_mesh(target_mesh),
@@ -84,7 +84,7 @@ def invite(
 @pass_face
 def users(face: Face, *, target_mesh: str | None) -> None:
     """Show who was let into the mesh: agents, clients and admins."""
-    found = who.ask_as_admin(admin(target_mesh), ListUsers(), Users)
+    found = registrar.ask_as_admin(admin(target_mesh), ListUsers(), Users)
     columns = ("name", "role", "site", "groups", "credentials")
     rows = [
         (name, user.role, user.site or "-", ", ".join(user.groups) or "-", _state(user, found.now))
@@ -106,7 +106,7 @@ def revoke(face: Face, *, name: str, target_mesh: str | None) -> None:
     The name can be given again, with a new token.
     """
     started = time.monotonic()
-    who.ask_as_admin(admin(target_mesh), Revoke(name=name), Revoked)
+    registrar.ask_as_admin(admin(target_mesh), Revoke(name=name), Revoked)
     took_s = time.monotonic() - started
     face.show({"revoked": name, "seconds": took_s}, lambda: click.echo(f"revoked {name}"))
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
+from gossamer_mesh.enrolment import invitation
+from gossamer_mesh.enrolment.invitation import Invitation
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.units import parse_seconds
 
@@ -58,6 +62,21 @@ def duration(_: click.Context, parameter: click.Parameter, given: str) -> int:
         raise click.BadParameter(f"{given!r} is less than a second.", param=parameter)
     return int(found_s)
 
+
+def invited(_: click.Context, parameter: click.Parameter, given: str) -> Invitation:
+    """Turn a join token, `-` for standard input or `@FILE` into what it says."""
+    if given == "-":
+        given = sys.stdin.readline()
+    elif given.startswith("@"):
+        try:
+            given = Path(given[1:]).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            message = f"no token can be read from {given[1:]} ({error})."
+            raise click.BadParameter(message, param=parameter) from error
+    return invitation.read(given)
+
+
+token_argument: Final = click.argument("token", callback=invited)
 
 where_option: Final = click.option(
     "--where",

@@ -1,0 +1,38 @@
+"""What is asked of who lets people into a mesh, from the command line: one question, one answer."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TypeVar
+
+from gossamer_mesh import subjects
+from gossamer_mesh.access import Access
+from gossamer_mesh.enrolment import asking, messages
+from gossamer_mesh.enrolment.asking import Asker
+from gossamer_mesh.enrolment.messages import Enrolled, Renew, Request
+from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.link.nats import NatsLink
+
+T = TypeVar("T", bound=messages.Answer)
+
+
+def ask_as_admin(access: Access, request: Request, kind: type[T]) -> T:
+    """Ask the registrar what only administrators may; errors as `Asker.ask`. Blocks."""
+    return _ask(access, subjects.enrol_admin(access.name), request, kind)
+
+
+def renewed(access: Access) -> Access:
+    """Return `access` vouched for anew, for another lifetime; `ConfigError` with a password."""
+    if not access.jwt:
+        raise ConfigError("these are a user and a password, which do not expire: nothing to renew")
+    answer = _ask(access, subjects.enrol_renew(access.name), Renew(), Enrolled)
+    return asking.renewed(access, answer)
+
+
+def _ask(access: Access, subject: str, request: Request, kind: type[T]) -> T:
+    party = subjects.session(access.name, secrets.token_hex(6))
+    link = NatsLink.connect(access, name=party)
+    try:
+        return Asker(link, party).ask(subject, request, kind)
+    finally:
+        link.close()
