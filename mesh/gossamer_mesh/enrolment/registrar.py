@@ -37,7 +37,8 @@ from gossamer_mesh.identity.nkey import KeyPair, kind_of
 AGENT: Final = "agent"
 DEFAULT_SITE: Final = "local"
 MOST_USES: Final = 100_000
-MOST_TTL_S: Final = 30 * 86_400
+DAY_S: Final = 86_400
+MOST_TTL_S: Final = 30 * DAY_S
 
 
 class Write(NamedTuple):
@@ -87,9 +88,18 @@ class Registrar:
         else:
             self.tokens[write.key] = (write.value, revision)
 
+    def revision(self, bucket: str, key: str) -> int:
+        """Return the revision that we know of; 0: of none."""
+        known = self.users if bucket == subjects.USERS_BUCKET else self.tokens
+        return known[key][1] if key in known else 0
+
     def forget(self, bucket: str, key: str) -> None:
         """Take in that a bucket has nothing there."""
         (self.users if bucket == subjects.USERS_BUCKET else self.tokens).pop(key, None)
+
+    def stale(self, now: int) -> list[str]:
+        """Return the join tokens that nobody can ask about any more."""
+        return [number for number, (token, _) in self.tokens.items() if token.expires < now - DAY_S]
 
     def revoked(self) -> Mapping[str, int]:
         """Return the keys that are void, with since when."""
@@ -109,7 +119,7 @@ class Registrar:
                 case "renew", Renew():
                     return self._renew(speaker, now)
                 case "admin", Invite() | ListUsers() | Revoke():
-                    return self._administer(request, now)
+                    return self._administer(speaker, request, now)
                 case _:
                     return Decision(refusal("unreadable", f"nothing of that kind as {what}", now))
         except _RefusedError as no:
@@ -148,7 +158,9 @@ class Registrar:
             self._vouched(name, user, now),
             (
                 Write(subjects.TOKENS_BUCKET, number, taken, revision),
-                Write(subjects.USERS_BUCKET, name, user, self._revision(name)),
+                Write(
+                    subjects.USERS_BUCKET, name, user, self.revision(subjects.USERS_BUCKET, name)
+                ),
             ),
         )
 
@@ -244,7 +256,7 @@ class Registrar:
 
     # -- administration ----------------------------------------------------------------------
 
-    def _administer(self, request: Invite | ListUsers | Revoke, now: int) -> Decision:
+    def _administer(self, speaker: str, request: Invite | ListUsers | Revoke, now: int) -> Decision:
         match request:
             case Invite():
                 self._check_invite(request, now)
@@ -253,6 +265,10 @@ class Registrar:
             case ListUsers():
                 found = {name: user for name, (user, _) in sorted(self.users.items())}
                 return Decision(Users(users=found, now=now))
+            case Revoke() if request.name == speaker:
+                raise _RefusedError(
+                    "name", "you would lock yourself out: another admin can revoke you"
+                )
             case Revoke():
                 return self._revoke(request, now)
 
@@ -274,7 +290,7 @@ class Registrar:
             raise _RefusedError(
                 "expired",
                 f"a join token that lasts {request.ttl_s} s: allowed are 1 s to "
-                f"{MOST_TTL_S // 86_400} days",
+                f"{MOST_TTL_S // DAY_S} days",
             )
 
     def invite(self, request: Invite, now: int) -> tuple[Token, Invitee]:
@@ -304,9 +320,6 @@ class Registrar:
         revoked = msgspec.structs.replace(user, revoked=now)
         write = Write(subjects.USERS_BUCKET, request.name, revoked, revision)
         return Decision(Revoked(name=request.name), (write,), revokes=True)
-
-    def _revision(self, name: str) -> int:
-        return self.users[name][1] if name in self.users else 0
 
 
 def refusal(reason: Reason, message: str, now: int) -> Refused:

@@ -69,16 +69,23 @@ class Service:
         def read(name: str) -> None:
             missing.discard(name)
             if not missing:
+                self._tidy()
                 self._link.subscribe(subjects.all_enrolments(), self._heard)
                 listening()
 
         for name, bucket in self._buckets.items():
             bucket.watch(partial(self._seen, name, partial(read, name)))
 
+    def _tidy(self) -> None:
+        """Remove join tokens that have expired long since: there is no end of them."""
+        for number in self._registrar.stale(int(self._clock())):
+            self._buckets[subjects.TOKENS_BUCKET].delete(number, lambda _: None)
+
     def _seen(self, bucket: str, told_all: Callable[[], None], entry: Entry | None) -> None:
         if entry is None:
             told_all()
-        else:
+        elif entry.revision > self._registrar.revision(bucket, entry.key):
+            # What we have written ourselves comes back, and may be behind the next write.
             self._learn(bucket, entry)
 
     def _learn(self, bucket: str, entry: Entry) -> None:

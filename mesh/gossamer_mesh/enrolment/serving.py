@@ -52,8 +52,11 @@ class Enrolling:
         users = self._link.key_value(subjects.USERS_BUCKET)
         tokens = self._link.key_value(subjects.TOKENS_BUCKET)
         _create(users, OWNER, messages.encode(self._home.owner))
-        for number, token in self._home.settings.first.items():
-            _create(tokens, number, messages.encode(token))
+        now = time.time()
+        first = self._home.settings.first
+        for number, token in first.items():
+            if token.expires > now:
+                _create(tokens, number, messages.encode(token))
 
     def _revoke(self, void: Mapping[str, int]) -> None:
         """Make these keys void at the server, now and after its next start."""

@@ -209,6 +209,19 @@ def test_who_is_revoked_can_neither_renew_nor_ask_again_and_the_account_says_so(
     assert office.registrar.revoked() == {key.public: NOW}
 
 
+def test_nobody_locks_themselves_out(office):
+    office.join(office.invite("admin"), "ada", role="")
+    assert office.ask("admin", "ada", Revoke(name="ada")).reason == "name"
+    assert isinstance(office.ask("admin", "owner", Revoke(name="ada")), Revoked)
+
+
+def test_tokens_are_stale_a_day_after_they_expired(office):
+    token, other = office.invite(ttl_s=60), office.invite(ttl_s=7200)
+    assert office.registrar.stale(NOW + 60 + 86_400) == []
+    assert office.registrar.stale(NOW + 61 + 86_400) == [token]
+    assert set(office.registrar.stale(NOW + 7201 + 86_400)) == {token, other}
+
+
 def test_a_revoked_name_can_be_given_to_another_key_and_never_to_the_same(office):
     key = KeyPair.new("user")
     office.join(office.invite(), "pi", key=key)

@@ -176,6 +176,14 @@ def test_a_token_that_another_registrar_has_given_away_meanwhile_is_not_given_ag
     assert "late" not in town.registrar.users
 
 
+def test_tokens_that_expired_long_since_are_gone_at_the_next_start():
+    town = Town()
+    for number, expires in (("gsm-old", -90_000), ("gsm-new", 10)):
+        town.put(subjects.TOKENS_BUCKET, number, messages.Token(role="agent", expires=expires))
+    town.serve()
+    assert set(town.registrar.tokens) == {"gsm-new"}
+
+
 def test_a_hundred_who_ask_at_once_are_all_answered_in_turn():
     town = Town()
     town.serve()
