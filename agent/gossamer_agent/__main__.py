@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from gossamer_agent import config
+from gossamer_agent.secrecy import close_memory
 from gossamer_mesh.errors import ConfigError, MeshError
 
 
@@ -55,6 +56,8 @@ def _run(options: argparse.Namespace) -> int:
         )
     from gossamer_agent.forker import ZygoteProcess  # noqa: PLC0415  see the module
 
+    if not options.debug:
+        close_memory()
     zygote = ZygoteProcess(settings.preload)
     try:
         from gossamer_agent import daemon  # noqa: PLC0415  see the module
@@ -112,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--log-file", type=Path, metavar="FILE", help="append the log there (default: stderr)")
     add("--lifeline-fd", type=int, help="drain and leave when this descriptor is closed")
     add("--ready-fd", type=int, help="say there in one line of JSON when the mesh is joined")
-    add("--debug", action="store_true", help="log more, and show tracebacks")
+    add("--debug", action="store_true", help="log more, show tracebacks, and let debuggers in")
     return parser
 
 
