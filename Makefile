@@ -97,6 +97,10 @@ bench-names: venv ## what calling a registered function by name costs, beside th
 bench-enrol: venv ## a thousand agents that join at once, and how long one takes from its token to its first heartbeat
 	$(PY) -m testbed.bench.enrolments $(ARGS)
 
+.PHONY: bench-grants
+bench-grants: venv ## what it costs a warm call that agents ask who calls, and write down what has ended
+	$(PY) -m testbed.bench.granted $(ARGS)
+
 .PHONY: bench-placement
 bench-placement: venv ## placement in a simulated mesh: the table and the plots of docs/placement
 	$(PY) -m testbed.placement $(ARGS)

@@ -16,6 +16,8 @@ from gossamer_mesh import registered
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.registered import Registered
 
+ANY_VERSION: Final = "@*"
+
 _ALLOWED: Final = (
     'allowed: a list of registered functions, such as ["describe@2", "describe"], or of digests, '
     "as `gossamer functions show` tells them"
@@ -48,9 +50,10 @@ def read(value: object) -> Allowance:
     if not isinstance(value, list | tuple):
         raise UnfitError(_ALLOWED)
     rules: list[str] = []
-    for rule in cast("list[object]", value):
-        if not isinstance(rule, str):
+    for each in cast("list[object]", value):
+        if not isinstance(each, str):
             raise UnfitError(_ALLOWED)
+        rule = each.removesuffix(ANY_VERSION)
         if not registered.is_digest(rule.lower()):
             try:
                 registered.parse(rule)

@@ -13,10 +13,12 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from gossamer_agent import allowance, larder, probe, resource, setting
+from gossamer_agent import larder, probe, quota, resource, rules, setting
 from gossamer_agent.allowance import Allowance
 from gossamer_agent.probe import cpu
+from gossamer_agent.quota import Quota
 from gossamer_agent.resource import Resource
+from gossamer_agent.rules import Allow, Deny, People
 from gossamer_agent.setting import Setting, UnfitError
 from gossamer_agent.tables import Table
 from gossamer_mesh import subjects
@@ -35,7 +37,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One agent's settings, in SI. `memory_bytes` 0: no limit unless a call brings one.
 
     `price` is per slot-hour and `egress` per GiB, in the mesh's currency; `idle_w` and `busy_w`
-    are of the whole machine; `carbon` in g CO2e per kWh; `speed` 0: to be measured.
+    are of the whole machine; `carbon` in g CO2e per kWh; `speed` 0: to be measured. `allow` and
+    `people`: which functions and whose calls alone are taken, None for any.
     """
 
     name: str = msgspec.field(default_factory=own_name)
@@ -63,10 +66,14 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     data: Mapping[str, int] = {}
     resources: tuple[Resource, ...] = ()
     allow: Allowance | None = None
+    people: People | None = None
+    deny: Deny = Deny()
+    quota: Quota = Quota()
     cache_bytes: int = msgspec.field(default_factory=larder.usual_bytes)
     cache_directory: Path | None = None
     cache_share: bool = True
     cache_direct: bool = True
+    audit_bytes: int = 32 * 2**20
 
 
 _MiB: Final = 2**20
@@ -103,12 +110,15 @@ SETTINGS: Final = (
     Setting("work.speed", "speed", setting.number(SLOWEST, FASTEST, "beside a reference core")),
     Setting("data", "data", setting.data),
     Setting("resources", "resources", resource.read),
-    Setting("allow", "allow", allowance.read),
+    Setting("allow", "allow", rules.read_allow),
+    Setting("deny", "deny", rules.read_deny),
+    Setting("quota", "quota", quota.read),
     # With less than one large payload of some size it would be of no use.
     Setting("cache.size", "cache_bytes", setting.size(_MiB, 2**50, "2GiB")),
     Setting("cache.directory", "cache_directory", setting.string),
     Setting("cache.share", "cache_share", setting.flag),
     Setting("cache.direct", "cache_direct", setting.flag),
+    Setting("audit.size", "audit_bytes", setting.size(64 * 1024, 2**40, "32MiB")),
 )
 
 _BY_KEY: Final = {each.key: each for each in SETTINGS}
@@ -162,11 +172,14 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
     speed: float | None = None,
     data: Mapping[str, int | str | bool] | None = None,
     resources: Sequence[Mapping[str, object]] | None = None,
-    allow: Sequence[str] | None = None,
+    allow: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    deny: Mapping[str, Sequence[str]] | None = None,
+    quota: Mapping[str, int | str] | None = None,
     cache: int | str | None = None,
     cache_directory: Path | str | None = None,
     cache_share: bool | None = None,
     cache_direct: bool | None = None,
+    audit: int | str | None = None,
 ) -> AgentConfig:
     """Return the configuration that these flags make, checked as a file is; None: the default."""
     given: dict[str, object] = {
@@ -195,10 +208,13 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
         "data": data,
         "resources": resources,
         "allow": allow,
+        "deny": deny,
+        "quota": quota,
         "cache.size": cache,
         "cache.directory": None if cache_directory is None else os.fspath(cache_directory),
         "cache.share": cache_share,
         "cache.direct": cache_direct,
+        "audit.size": audit,
     }
     told = {key: value for key, value in given.items() if value is not None}
     return _checked(told, "flags", Path.cwd())
@@ -260,6 +276,9 @@ def _checked(
             if error.inner:
                 raise _wrong(source, f"{key}.{error.inner}", error.value, error.allowed) from error
             raise _wrong(source, key, value, error.allowed) from error
+    if "allow" in values:
+        allowed: Allow = values["allow"]
+        values["allow"], values["people"] = allowed.functions, allowed.people
     if "cache_directory" in values:
         values["cache_directory"] = _directory(values["cache_directory"], source, beside)
     if "access" in values:

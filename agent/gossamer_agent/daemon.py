@@ -19,24 +19,29 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
 from gossamer_agent import clock, incarnation
+from gossamer_agent.audit import Audit
 from gossamer_agent.cargo import Cargo
 from gossamer_agent.config import AgentConfig
 from gossamer_agent.dataplane import DataPlane, Notice
 from gossamer_agent.dispatcher import events as ev
+from gossamer_agent.dispatcher.callers import Ended
 from gossamer_agent.dispatcher.machine import Dispatcher
 from gossamer_agent.document import NOTHING, Document, Missing, not_offered
 from gossamer_agent.forker import Forker, ZygoteProcess
 from gossamer_agent.gate import Gate
 from gossamer_agent.handset import Handset
+from gossamer_agent.policy import Policy
 from gossamer_agent.probe import resource
 from gossamer_agent.probe.survey import survey
+from gossamer_agent.rules import Rules
+from gossamer_agent.sentry import Sentry
 from gossamer_agent.tables import DAY_S
-from gossamer_mesh import capability, subjects, wire
+from gossamer_mesh import audited, capability, subjects, wire
 from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.blob import SHARED_MEMORY, Depot, Store
 from gossamer_mesh.bus import Bus, open_bus
@@ -48,10 +53,11 @@ from gossamer_mesh.errors import (
     NoAgentError,
     ProtocolError,
 )
+from gossamer_mesh.identity.witness import Witness
 from gossamer_mesh.link import Link, Message
 from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.owned import own, sweep
-from gossamer_mesh.places import state_dir
+from gossamer_mesh.places import private_dir, runtime_dir, state_dir
 from gossamer_mesh.units import counted
 
 JITTER: Final = 0.1
@@ -68,7 +74,7 @@ LATE_S: Final = 1.0
 a moment too early must not look without end."""
 
 GATE_S: Final = 5.0
-"""How long an agent with an allow-list waits for the registry before it joins without one."""
+"""How long an agent waits for the registry, and for what is granted, before it joins without."""
 
 LEAVE_S: Final = 2.0
 
@@ -126,16 +132,41 @@ def run(
     depot = Depot(
         link, config.name, store, bulk, share=config.cache_share, direct=config.cache_direct
     )
+    audit: Audit | None = None
     try:
+        if not _passing(config):
+            audit = Audit(audited.file_of(config.name, make=True), config.audit_bytes)
         number = incarnation.choose(link, config.name)
-        agent = _Agent(config, link, depot, zygote, number, directory, ready)
+        oversight = _Oversight(_policy(config, access), audit)
+        agent = _Agent(config, link, depot, zygote, number, directory, ready, oversight=oversight)
         trio.run(agent.live, lifeline)
     finally:
         depot.close()
         link.close()
+        if audit is not None:
+            audit.close()
         shutil.rmtree(directory, ignore_errors=True)
         os.close(owner)
     return 0
+
+
+def _policy(config: AgentConfig, access: Access) -> Policy | None:
+    """Return who may run what; None where the mesh's server does not say who is who."""
+    rules = Rules(config.people, config.deny, config.quota)
+    if access.account:
+        return Policy(config.name, rules, Witness(access.account))
+    if rules != Rules():
+        raise ConfigError(
+            "allow.callers, allow.groups, deny and quota need a mesh that knows its users: join "
+            "one with a token (gossamer invite agent), or leave them out",
+            key="allow",
+        )
+    return None
+
+
+def _passing(config: AgentConfig) -> bool:
+    """Return whether the mesh is one that ends with its process: nobody else is on it."""
+    return config.access is not None and runtime_dir() in config.access.resolve().parents
 
 
 def _cache(config: AgentConfig) -> list[Path]:
@@ -143,6 +174,13 @@ def _cache(config: AgentConfig) -> list[Path]:
     if config.cache_directory is not None:
         return [config.cache_directory]
     return [SHARED_MEMORY, state_dir()]
+
+
+class _Oversight(NamedTuple):
+    """Who may run what here, and where it is written down what was run, if either matters."""
+
+    policy: Policy | None
+    audit: Audit | None
 
 
 class _Agent:
@@ -155,7 +193,10 @@ class _Agent:
         incarnation: int,
         directory: Path,
         ready: Callable[[int], None],
+        *,
+        oversight: _Oversight,
     ) -> None:
+        policy, audit = oversight
         self._config = config
         self._link = link
         self._incarnation = incarnation
@@ -165,6 +206,7 @@ class _Agent:
         for line in not_offered(self._missing):
             _log.warning("%s", line)
         self._document = Document(found, config, _seconds_of_day(), self._missing)
+        book: list[Ended] | None = None if audit is None else []
         self._dispatcher = Dispatcher(
             incarnation,
             slots=config.slots,
@@ -176,6 +218,8 @@ class _Agent:
             memory_bytes=config.memory_bytes,
             python=found.python,
             allow=config.allow,
+            policy=policy,
+            book=book,
         )
         # Unbounded: a notice says what must be done to a process, and is said once.
         self._send, self._notices = trio.open_memory_channel[Notice](math.inf)
@@ -189,6 +233,10 @@ class _Agent:
             output=config.output_bytes,
             told=self._told,
         )
+        self._policy = self._data.policy = policy
+        if book is not None:
+            self._data.book = book
+            self._data.audit = audit
         places = depot.store.places()
         self._data.cargo = Cargo(link, depot, places)
         depot.taken = self._data.taken
@@ -223,6 +271,7 @@ class _Agent:
                 await trio.lowlevel.checkpoint()
             nursery.start_soon(self._obey)
             await self._open_gate()
+            await self._post_sentry()
             self._data.open()
             self._link.post(self._data.keep_warm)
             nursery.start_soon(self._hold_name, bus, nursery.cancel_scope)
@@ -377,6 +426,28 @@ class _Agent:
             await self._allowance_changed.wait()
         self._document.renewed(_seconds_of_day(), None, self._allowed)
 
+    async def _post_sentry(self) -> None:
+        """Know what is granted before anybody calls."""
+        if self._policy is None:
+            return
+        known = trio.Event()
+
+        def ready() -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(known.set)
+
+        place = private_dir(state_dir() / "grants")
+        Sentry(
+            self._link,
+            self._policy,
+            self._document.current,
+            place / f"{self._policy.witness.account}.{self._config.name}.json",
+            told=self._granted,
+            ready=ready,
+        )
+        with trio.move_on_after(GATE_S):
+            await known.wait()
+
     async def _leave(self, bus: Bus) -> None:
         _log.info("draining: %s", counted(self._forker.living, "worker"))
         # Or the document might be put again after the last one.
@@ -402,6 +473,7 @@ class _Agent:
         self._forker.kill_all()
         with trio.move_on_after(LEAVE_S):
             await self._forker.wait_ended()
+        self._link.post(self._data.write_down)
         _log.info("agent %s has left", self._config.name)
 
     # -- children ----------------------------------------------------------------------------
@@ -470,6 +542,10 @@ class _Agent:
 
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(tell)
+
+    def _granted(self, code: Mapping[bytes, bytes]) -> None:
+        """From the link's thread: others may run other things than before."""
+        self._data.step(ev.PolicyChanged(code, time.time()))
 
     def _status(self, status: str) -> None:
         """From the link's thread: after an outage the mesh hears of us at once."""

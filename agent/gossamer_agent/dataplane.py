@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -28,8 +29,11 @@ from gossamer_placement import coordinates
 from gossamer_placement.coordinates import Vivaldi
 
 if TYPE_CHECKING:
+    from gossamer_agent.audit import Audit
     from gossamer_agent.cargo import Cargo
+    from gossamer_agent.dispatcher.callers import Ended
     from gossamer_agent.handset import Handset
+    from gossamer_agent.policy import Policy
 
 REVOKE_S: Final = 0.002
 """Between forbidding a worker to start calls and reading what it had started: far longer than a
@@ -61,7 +65,8 @@ class _Attached:
 class DataPlane:
     """Construct anywhere, then everything happens in the link's thread.
 
-    `cargo` is to be set before `open`, where large payloads are to be taken.
+    `cargo` is to be set before `open`, where large payloads are to be taken; `policy`, the
+    dispatcher's own, where it matters who calls; `book`, where it notes ends, with an `audit`.
     """
 
     def __init__(
@@ -85,6 +90,9 @@ class DataPlane:
         self._output = output
         self._told = told
         self.cargo: Cargo | None = None
+        self.policy: Policy | None = None
+        self.audit: Audit | None = None
+        self.book: list[Ended] = []
         self._workers: dict[int, _Attached] = {}
         self._ledgers: dict[str, Ledger] = {}
         self._unsent: dict[str, list[wire.Record]] = {}
@@ -122,6 +130,7 @@ class DataPlane:
             self._revision = revision
         # An idle agent has no ticks of its own, and leases run out on it as well.
         self.step(ev.Tick())
+        self.write_down()
         state = self._dispatcher.state()
         self._last_beat = now = self._link.now()
         self._garbage.look(now)
@@ -150,7 +159,8 @@ class DataPlane:
         caller = subjects.speaker(message.subject, self._name)
         if self._left:
             self._left.discard(caller)
-        self.step(ev.RunArrived(caller, run))
+        at = time.time() if self.policy is not None else 0.0
+        self.step(ev.RunArrived(caller, run, at))
 
     def _control(self, message: Message) -> None:
         try:
@@ -178,9 +188,19 @@ class DataPlane:
                     self.cargo.forget(self._dispatcher.knows)
                     self._count_untaken()
             case wire.Drain():
-                self._told([ev.DrainAsked()])
+                if self.policy is None or self.policy.is_admin(caller, time.time()):
+                    self._told([ev.DrainAsked()])
+                else:
+                    _log.warning("%s may not have this agent leave, and asked for it", caller)
+            case wire.Hello():
+                self._met(caller, asked.jwt)
             case _:
                 assert_never(asked)
+
+    def _met(self, caller: str, jwt: str) -> None:
+        doubt = self.policy.met(caller, jwt, time.time()) if self.policy is not None else ""
+        if doubt:
+            _log.warning("%s is not believed: %s", caller, doubt)
 
     def _ping(self, caller: str, ping: wire.Ping) -> None:
         self._left.discard(caller)
@@ -375,6 +395,7 @@ class DataPlane:
         if self._closed:
             return
         self.step(ev.Tick())
+        self.write_down()
         self._listen()
         if self.cargo is not None:
             self.cargo.release(self._dispatcher.unused())
@@ -384,6 +405,12 @@ class DataPlane:
             self._count_untaken()
         if self._saying is None:
             self._say_load()
+
+    def write_down(self) -> None:
+        """Hand over to the audit which calls have ended."""
+        if self.book and self.audit is not None:
+            self.audit.take(self.book.copy())
+            self.book.clear()
 
     def _listen(self) -> None:
         now = self._link.now()

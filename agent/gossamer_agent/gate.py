@@ -30,6 +30,7 @@ class Gate:
 
     First when the registry has been read, or cannot be; then whenever it is not what it was. A
     function may run once its code is here. What its code includes comes from the registry, too.
+    `entries` are those functions, as they are registered.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Gate:
         self._allowance = allowance
         self._told = told
         self._open: dict[bytes, bytes] | None = None
+        self.entries: list[Registered] = []
         self._code: dict[str, FunctionCode] = {}
         self._fetching: set[str] = set()
         self._bucket = link.key_value(subjects.CODE_BUCKET)
@@ -47,6 +49,15 @@ class Gate:
     def close(self) -> None:
         """Hear and tell no more. Link thread only."""
         self._registry.close()
+
+    def allow(self, allowance: Allowance) -> None:
+        """Go by other rules from now on. Link thread only."""
+        if allowance != self._allowance:
+            self._allowance = allowance
+            # Told again, should it come to the same code under other names.
+            self._open = None
+            if self._registry.read:
+                self._changed()
 
     def _changed(self) -> None:
         if not self._registry.read:
@@ -65,6 +76,9 @@ class Gate:
         entries = self._allowance.of(self._registry)
         if self._fetching.isdisjoint(entry.content for entry in entries):
             may_run: dict[bytes, bytes] = {}
+            here = [each for each in entries if each.content in self._code]
+            if here != self.entries:
+                self.entries, self._open = here, None
             for each in entries:
                 code = self._code.get(each.content)
                 if code is not None:

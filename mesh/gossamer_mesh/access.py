@@ -24,6 +24,7 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     not a mesh's own, a user and a password. `issuer`: the seed of the key that vouches for agents,
     for who owns the mesh. `ca`: the certificate, in PEM, of who vouches for a `tls://` server;
     empty: whoever the system trusts. `file`: where it is to be kept when it is renewed; not saved.
+    `account`: the mesh's token, by which an agent knows its callers.
     """
 
     url: str
@@ -33,6 +34,7 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     seed: str = ""
     issuer: str = ""
     ca: str = ""
+    account: str = ""
     file: str = ""
 
     @property

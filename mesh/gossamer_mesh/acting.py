@@ -23,7 +23,7 @@ def as_agent(access: Access, name: str, site: str) -> Access:
         pair = KeyPair.new("user")
         issuer = Issuer("agent", KeyPair.from_seed(access.issuer), claims.nats.issuer_account)
         jwt = issuer.vouch(name, pair.public, int(time.time()), site=site)
-        return Access(access.url, jwt=jwt, seed=pair.seed, ca=access.ca)
+        return Access(access.url, jwt=jwt, seed=pair.seed, ca=access.ca, account=access.account)
     if claims.role != "agent":
         raise ConfigError(
             f"these are the credentials of {claims.role} {claims.name!r}, and an agent needs its "

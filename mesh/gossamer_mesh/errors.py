@@ -105,6 +105,10 @@ class AgentRefusedError(TaskError):
     """Every agent that could run the task refused it: the message has the last reason."""
 
 
+class NotAllowedError(AgentRefusedError):
+    """You may not run this there: the message names the agent and its rule, or what to ask for."""
+
+
 class RemoteError(MeshError):
     """Stands in for a remote exception whose type is not trusted here.
 

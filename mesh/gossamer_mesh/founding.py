@@ -38,11 +38,15 @@ def authority(path: Path) -> Authority:
 
 def owner(path: Path, authority: Authority) -> Access:
     """Return the access of who owns the mesh: any agent may be started with it, too."""
+    now = int(time.time())
+    account = authority.account_token(now)
     if path.exists():
-        return access_file.load(path)
+        known = access_file.load(path)
+        return known if known.account else msgspec.structs.replace(known, account=account)
     pair = KeyPair.new("user")
-    jwt = authority.vouch("admin", OWNER, pair.public, int(time.time()))
-    return Access("", jwt=jwt, seed=pair.seed, issuer=authority.scopes["agent"].seed)
+    jwt = authority.vouch("admin", OWNER, pair.public, now)
+    issuer = authority.scopes["agent"].seed
+    return Access("", jwt=jwt, seed=pair.seed, issuer=issuer, account=account)
 
 
 def buckets(access: Access, authority: Authority) -> None:

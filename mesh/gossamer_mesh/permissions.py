@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from gossamer_mesh import subjects
 
-Role = Literal["agent", "client", "gateway", "admin", "founder", "joiner", "registrar"]
+Role = Literal["agent", "client", "gateway", "admin", "founder", "joiner", "registrar", "grants"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 NAME: Final = "{{name()}}"
@@ -21,7 +21,12 @@ _ANY: Final = "*"
 _SESSION: Final = subjects.session(NAME, _ANY)
 _ANY_SESSION: Final = subjects.session(_ANY, _ANY)
 
-READ: Final = (subjects.AGENTS_BUCKET, subjects.FUNCTIONS_BUCKET, subjects.CODE_BUCKET)
+READ: Final = (
+    subjects.AGENTS_BUCKET,
+    subjects.FUNCTIONS_BUCKET,
+    subjects.CODE_BUCKET,
+    subjects.GRANTS_BUCKET,
+)
 
 
 class Permission(NamedTuple):
@@ -110,7 +115,8 @@ _REGISTRAR: Final = Permission(
         subjects.all_inboxes(_ANY),
         _key(subjects.USERS_BUCKET, ">"),
         _key(subjects.TOKENS_BUCKET, ">"),
-        *_reading(subjects.USERS_BUCKET, subjects.TOKENS_BUCKET),
+        _key(subjects.GRANTS_BUCKET, ">"),
+        *_reading(subjects.USERS_BUCKET, subjects.TOKENS_BUCKET, subjects.GRANTS_BUCKET),
     ),
     (subjects.all_enrolments(), subjects.all_inboxes(NAME)),
 )
@@ -126,6 +132,12 @@ _FOUNDER: Final = Permission(
     (subjects.all_inboxes(NAME),),
 )
 
+_GRANTS: Final = Permission(
+    # Who has this key signs grants; whom it vouches for may put them where agents find them.
+    (_key(subjects.GRANTS_BUCKET, ">"), *_reading(subjects.GRANTS_BUCKET)),
+    (subjects.all_inboxes(NAME),),
+)
+
 _PERMISSIONS: Final[dict[Role, Permission]] = {
     "agent": _AGENT,
     "client": _CLIENT,
@@ -134,4 +146,5 @@ _PERMISSIONS: Final[dict[Role, Permission]] = {
     "founder": _FOUNDER,
     "joiner": Permission((subjects.enrol_join(NAME),), (subjects.all_inboxes(NAME),)),
     "registrar": _REGISTRAR,
+    "grants": _GRANTS,
 }

@@ -21,7 +21,18 @@ FUNCTIONS_BUCKET: Final = "gsm-functions"
 CODE_BUCKET: Final = "gsm-code"
 USERS_BUCKET: Final = "gsm-users"
 TOKENS_BUCKET: Final = "gsm-tokens"
-BUCKETS: Final = (AGENTS_BUCKET, FUNCTIONS_BUCKET, CODE_BUCKET, USERS_BUCKET, TOKENS_BUCKET)
+GRANTS_BUCKET: Final = "gsm-grants"
+BUCKETS: Final = (
+    AGENTS_BUCKET,
+    FUNCTIONS_BUCKET,
+    CODE_BUCKET,
+    USERS_BUCKET,
+    TOKENS_BUCKET,
+    GRANTS_BUCKET,
+)
+
+ACCOUNT_KEY: Final = "account"
+"""Where in `GRANTS_BUCKET` the account's newest token is, which says who was revoked."""
 
 OWN_NAMES: Final = "gsm-"
 """Names that start so are the mesh's own: of its services, of its join tokens. Nobody else's."""

@@ -34,6 +34,8 @@ Refusal = Literal[
     "returned",
     "busy",
     "space",
+    "stranger",
+    "denied",
 ]
 Status = Literal["ok", "error", "crashed", "timeout", "cancelled", "expired"]
 Orphans = Literal["cancel", "finish"]
@@ -175,7 +177,16 @@ class Drain(_Wire, frozen=True, array_like=True, tag="drain", gc=False):
     """Take no more work, finish what is running, then leave the mesh."""
 
 
-Control = Ping | Cancel | Return | Resend | Code | Leave | Drain
+class Hello(_Wire, frozen=True, array_like=True, tag="hello", gc=False):
+    """Who the caller is: its user's token. Said before the first `Run`, and when it is asked for.
+
+    An agent that wants to know, and does not, refuses calls as those of a "stranger".
+    """
+
+    jwt: str
+
+
+Control = Ping | Cancel | Return | Resend | Code | Leave | Drain | Hello
 
 
 class Accepted(_Wire, frozen=True, array_like=True, tag="a", gc=False):

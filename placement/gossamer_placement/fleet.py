@@ -183,9 +183,22 @@ class Fleet:
 
     # -- who can -----------------------------------------------------------------------------
 
-    def rule_out(self, agent: str, demand: Demand, reason: str, now: float = 0.0) -> None:
-        """Take in that the agent refuses this demand, whatever its document says; see `pardon`."""
+    def rule_out(
+        self,
+        agent: str,
+        demand: Demand,
+        reason: str,
+        now: float = 0.0,
+        *,
+        for_function: bool = False,
+    ) -> None:
+        """Take in that the agent refuses this demand, whatever its document says; see `pardon`.
+
+        `for_function`: what it refuses is the function, and what else is like it, it may take.
+        """
         candidate = self._agents.get(agent)
+        if for_function and candidate is not None:
+            self._tell_functions_apart(agent)
         demand = self._asked(demand)
         if candidate is None or demand in self._refusing.get(agent, {}):
             return
@@ -255,6 +268,11 @@ class Fleet:
         if demand.function and not self._choosy:
             return msgspec.structs.replace(demand, function=b"")
         return demand
+
+    def _tell_functions_apart(self, agent: str) -> None:
+        if not self._choosy:
+            self._found.clear()
+        self._choosy.add(agent)
 
     def _note_choosy(self, document: Capabilities) -> None:
         before = bool(self._choosy)

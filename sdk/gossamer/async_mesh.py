@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gossamer.mesh import Mesh
     from gossamer.options import Given, GivenToMap
     from gossamer.ref import Ref
+    from gossamer.sharing import Granted, GrantTable
     from gossamer.show import AgentTable, FunctionTable
     from gossamer.submitter import Runnable, Submitter
     from gossamer.task import Task
@@ -242,6 +243,35 @@ class AsyncMesh:
 
     def whoami(self) -> Who:
         return self._mesh.whoami()
+
+    async def grants(self) -> GrantTable:
+        """As `Mesh.grants`."""
+        return await _aio.in_thread(self._mesh.grants)
+
+    async def share(
+        self,
+        function: str | Registered,
+        *,
+        with_user: str | None = None,
+        with_group: str | None = None,
+        agents: str = "",
+        until: float | str = "7d",
+        per_hour: int = 0,
+        concurrent: int = 0,
+    ) -> Granted:
+        """As `Mesh.share`."""
+        return await _aio.in_thread(
+            functools.partial(
+                self._mesh.share,
+                function,
+                with_user=with_user,
+                with_group=with_group,
+                agents=agents,
+                until=until,
+                per_hour=per_hour,
+                concurrent=concurrent,
+            )
+        )
 
     async def functions(self, search: str | None = None) -> FunctionTable:
         """As `Mesh.functions`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gossamer import problems
+from gossamer.placing import DENIED_S, PARDON_S
 from gossamer_mesh.task import Event
 
 if TYPE_CHECKING:
@@ -107,9 +108,11 @@ class Attempts:
                 peer.candidate.full = True
                 self.full.add(peer.agent)
                 work.without_room += refusal.reason == "space"
-            case "incapable" | "python":
-                reason = f"{refusal.reason}: {refusal.detail}"
-                self._fleet.rule_out(peer.agent, work.job.demand, reason, now)
+            case "incapable" | "python" | "denied":
+                self._rule_out(peer, work, refusal, now)
+                work.refusals += 1
+            case "stranger":
+                peer.introduce()
                 work.refusals += 1
             case "returned":
                 # We asked for it.
@@ -127,6 +130,13 @@ class Attempts:
         else:
             why = f"refused it ({refusal.reason})"
             self._never_ran(work, why, now, effects, back)
+
+    def _rule_out(self, peer: Peer, work: Work, refusal: wire.Refused, now: float) -> None:
+        reason = f"{refusal.reason}: {refusal.detail}"
+        denied = refusal.reason == "denied"
+        since = now - (PARDON_S - DENIED_S) * denied
+        demand = work.job.demand
+        self._fleet.rule_out(peer.agent, demand, reason, since, for_function=denied)
 
     def lost(
         self, work: Work, why: str, now: float, effects: list[Effect], back: list[Work]

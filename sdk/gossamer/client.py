@@ -280,6 +280,10 @@ class Client:
                 self._callbacks.put(None)
         return [*unended, *self._submitted]
 
+    def introduce(self, token: Callable[[], str]) -> None:
+        """Let agents know who we are by what `token` says, in the link's thread, when they ask."""
+        self._link.post(functools.partial(self._keeper.introduce, token))
+
     def forked(self) -> None:
         """This is the child's copy: its threads and its connection are the parent's."""
         self._forked = True
@@ -292,6 +296,11 @@ class Client:
     @property
     def closed(self) -> bool:
         return self._closed
+
+    @property
+    def link(self) -> Link:
+        """What it speaks over. Any thread."""
+        return self._link
 
     def call_back(self, fn: Callable[[], object]) -> None:
         """Run a user's callback: never in the link's thread, which must not wait for it."""

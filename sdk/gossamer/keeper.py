@@ -33,7 +33,7 @@ from gossamer_placement.fleet import Fleet
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gossamer_mesh.errors import MeshError
     from gossamer_placement.model import Decision
@@ -58,6 +58,7 @@ class Keeper:
         self, rng: random.Random, fleet: Fleet | None = None, *, lease_s: float = LEASE_S
     ) -> None:
         self.lease_s = lease_s
+        self._token: Callable[[], str] = str
         self.fleet = fleet = Fleet() if fleet is None else fleet
         self._peers: dict[str, Peer] = {}
         self._works: dict[int, Work] = {}
@@ -92,6 +93,13 @@ class Keeper:
     @trouble.setter
     def trouble(self, trouble: str) -> None:
         self._sending.trouble = trouble
+
+    def introduce(self, token: Callable[[], str]) -> None:
+        """Let agents know us from now on, each before its next calls, by what `token` says then."""
+        self._token = token
+        for peer in self._peers.values():
+            peer.token = token
+            peer.introduce()
 
     @property
     def unended(self) -> int:
@@ -146,7 +154,7 @@ class Keeper:
             peer = None
         if peer is None:
             candidate = self.fleet.put(document, state, now)
-            self._peers[agent] = Peer(candidate, self._numbers, self.lease_s)
+            self._peers[agent] = Peer(candidate, self._numbers, self.lease_s, self._token)
         else:
             before = peer.candidate
             newest = state if state.seq >= before.state.seq else before.state

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from gossamer.embedded import Embedded
     from gossamer.ref import Ref
+    from gossamer.sharing import Granted, GrantTable
     from gossamer.show import AgentTable, FunctionTable
     from gossamer.task import Task
     from gossamer.transcript import LogLine
@@ -61,6 +62,8 @@ class Mesh(Submitter):
         if own is not None:
             client.alone = own.trouble
         super().__init__(client, {})
+        if standing is not None and standing.access.jwt:
+            client.introduce(lambda: standing.access.jwt)
         self._standing = standing
         self._own = own
         self._at_exit = _AtExit(self)
@@ -119,6 +122,46 @@ class Mesh(Submitter):
         if self.access is None:
             return who.Who(name=user_of(self.name), role="", url="")
         return who.of(self.access)
+
+    def grants(self) -> GrantTable:
+        """Return what is granted on the mesh: a list that shows itself as a table.
+
+        `ConnectError`, or `ServerError` if the server keeps nothing.
+        """
+        from gossamer import sharing  # noqa: PLC0415  imported when it is used
+
+        self._client.check_open()
+        return sharing.listed(self._client.link)
+
+    def share(
+        self,
+        function: str | Registered,
+        *,
+        with_user: str | None = None,
+        with_group: str | None = None,
+        agents: str = "",
+        until: float | str = "7d",
+        per_hour: int = 0,
+        concurrent: int = 0,
+    ) -> Granted:
+        """Let a user, or all of a group, run a registered function: "describe@2", "describe@*".
+
+        It runs with the code that is registered, on the `agents` that the expression is about (""
+        for all), until so long from now; each agent takes so many calls of one user an hour and at
+        a time, 0 for any number. "any" is for whatever code they send. Only administrators may:
+        `EnrolmentError` says so to others; `ConnectError` where nobody serves the mesh.
+        """
+        from gossamer import sharing  # noqa: PLC0415  imported when it is used
+        from gossamer_mesh.identity.claims import GrantPart  # noqa: PLC0415  as above
+
+        self._client.check_open()
+        if self.access is None:
+            raise ConfigError("this mesh knows no users: there is nobody to share with")
+        part = GrantPart(
+            functions=(str(function),), agents=agents, per_hour=per_hour, concurrent=concurrent
+        )
+        to = sharing.to(with_user, with_group)
+        return sharing.give(self.access, to, part, int(parse_seconds(until)))
 
     @property
     def url(self) -> str:

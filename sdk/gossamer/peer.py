@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from gossamer.arrivals import Arrivals
@@ -47,13 +47,20 @@ class Peer:
     """Messages are numbered over all peers: one up to `since` went to an earlier incarnation."""
 
     def __init__(
-        self, candidate: Candidate, numbers: Iterator[int], lease_s: float = LEASE_S
+        self,
+        candidate: Candidate,
+        numbers: Iterator[int],
+        lease_s: float = LEASE_S,
+        token: Callable[[], str] = str,
     ) -> None:
+        """`token` says by what agents know us by now, "" for by nothing."""
         self.agent = candidate.document.agent
         self.incarnation = candidate.document.incarnation
         self.candidate = candidate
         self.owed: dict[int, Work] = {}
         self.used = False
+        self.token = token
+        self._introduced = False
         self.pinged_at = -math.inf
         self.silent_since: float | None = None
         self.ended_at = -math.inf
@@ -176,6 +183,10 @@ class Peer:
     def control(self, message: wire.Control) -> SendControl:
         return SendControl(self.agent, next(self._numbers), message)
 
+    def introduce(self) -> None:
+        """Say who we are before the next calls: it was not heard, or has expired."""
+        self._introduced = False
+
     def ping(self, now: float, coordinate: tuple[float, ...] = ()) -> SendControl:
         """Ask for a sign of life; it renews our lease and acknowledges what has arrived."""
         self._pings += 1
@@ -208,6 +219,10 @@ class Peer:
 
     def send(self, works: Iterable[Work], job: Job, now: float, effects: list[Effect]) -> None:
         """Send works of one job, in messages that are not too large."""
+        if not self._introduced:
+            self._introduced = True
+            if token := self.token():
+                effects.append(self.control(wire.Hello(token)))
         first = job.function not in self._knows
         if first:
             self._learn(job.function)

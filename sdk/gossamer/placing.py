@@ -32,6 +32,9 @@ MEASURED: Final = 8
 PARDON_S: Final = 60.0
 """A refusal counts for so long: what an agent lacked it may have got."""
 
+DENIED_S: Final = 5.0
+"""And so long where it is for the caller: a grant is there as soon as it is made."""
+
 SIZED: Final = 1024
 """So many waiting calls of different length are placed by their lengths at a time."""
 

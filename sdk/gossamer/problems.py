@@ -10,6 +10,7 @@ from gossamer_mesh.errors import (
     AgentRefusedError,
     MeshError,
     NoAgentError,
+    NotAllowedError,
     PayloadTooLargeError,
     TaskExpiredError,
     TaskLostError,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 OUT_OF_MEMORY: Final = "out of memory?"
 """So agents say of a process that was killed, perhaps by the kernel for its memory."""
+
+DENIED: Final = "denied: "
+"""What an agent says of a call begins with this where it is its rules that refuse it."""
 
 LAST_WORDS: Final = 200
 """So many characters of what a task printed last go into the error of its death."""
@@ -71,6 +75,17 @@ def no_agent(job: Job, fleet: Fleet, trouble: str = "", *, waited_s: float = 0.0
     refusals = fleet.refusals(demand)
     if refusals:
         agent, reason = next(iter(refusals.items()))
+        denied = {who: why for who, why in refusals.items() if why.startswith(DENIED)}
+        if denied:
+            agent, reason = next(iter(denied.items()))
+            return NotAllowedError(
+                f"0 of {total} agents take {job.name} from you: {reasons}; {agent} says: "
+                f"{reason.removeprefix(DENIED)}",
+                function=job.name,
+                agent=agent,
+                reason=reason.removeprefix(DENIED),
+                ruled_out=counts,
+            )
         return AgentRefusedError(
             f"0 of {total} agents take {job.name}: {reasons}; "
             f"{agent} says: {reason}. Its document says otherwise: restart it, or ask for less",

@@ -20,7 +20,7 @@ TEXTS: Final = ("", "a", "yard", "\0", "..", "*", ">", "a.b", "é" * 100, "x" * 
 BYTES: Final = (b"", b"\0" * 16, b"\xff" * 16, b"\x80\x05K\x01.", b"x" * 40, b"\x80\x04" * 99)
 MESSAGES: Final = (
     *(wire.Run, wire.Ping, wire.Cancel, wire.Return, wire.Resend, wire.Code, wire.Leave),
-    *(wire.Drain, wire.Out, wire.Heartbeat, wire.Claim, wire.Ask, wire.Taken),
+    *(wire.Drain, wire.Hello, wire.Out, wire.Heartbeat, wire.Claim, wire.Ask, wire.Taken),
     capability.Capabilities,
 )
 """Every type that is a message of its own."""

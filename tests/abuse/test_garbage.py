@@ -10,6 +10,7 @@ from pathlib import Path
 from gossamer_mesh import capability, subjects, wire
 from gossamer_mesh.errors import ProtocolError
 from gossamer_placement.candidate import Candidate
+from testbed.anybody import anybody
 from tests.abuse import garbage
 from tests.abuse.conftest import WITHIN_S, Bystander, Ground, Trying
 from tests.abuse.raw import RawClient, until
@@ -102,6 +103,10 @@ def test_nonsense_under_a_name_of_its_own(
     with RawClient(ground.access) as raw, case("well-formed nonsense", BOUND_S) as told:
         names = callers(raw)
         incarnations = [row.document.incarnation for row in agents(ground)]
+        # Who is refused for being nobody could do no harm.
+        hello = wire.encode(wire.Hello(anybody(ground.access, "mallory").jwt))
+        for agent in AGENTS[:2]:
+            raw.publish(subjects.control(agent, "mallory"), hello)
         for number in range(NONSENSE):
             agent = rng.choice(AGENTS[:2])
             run = garbage.silly(wire.Run, rng)

@@ -99,6 +99,8 @@ def test_who_claims_the_digest_of_an_allowed_function_runs_that_and_not_its_own(
         link.subscribe(
             subjects.all_outs(EVIL), lambda m: heard.extend(wire.decode_out(m.payload).records)
         )
+        hello = wire.Hello(load(fleet.access).jwt)
+        link.publish(subjects.control("choosy", EVIL), wire.encode(hello))
         for task, digest in ((1, made.digest), (2, evil.function)):
             job = wire.Job(digest, "evil", code=evil.code)
             call = wire.Call(task, 1, bytes(data))

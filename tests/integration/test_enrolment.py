@@ -216,7 +216,7 @@ def test_credentials_are_renewed_and_the_server_restarts_under_load_and_no_task_
         token = invitation.written(first)
         agent = machines("pi").start("agent", "join", token, "--name", "pi-7", "--json")
         assert json.loads(agent.stdout.readline())["ready"]
-        ada, _ = asking.enrol(invite(access, "client"), agent=False, name="ada")
+        ada, _ = asking.enrol(invite(access, "admin"), agent=False, name="ada")
         path = contexts.save("ada", ada)
         submitted, results = 0, []
         with gossamer.connect("ada") as mesh:

@@ -572,6 +572,8 @@ def test_the_tasks_of_a_client_that_vanishes_are_cancelled_when_its_lease_ends(
     link = NatsLink.connect(access.load(shared.access), name=name)
     job = job_for(note_and_nap, Options()).on_wire(with_code=True)
     arguments = dump_arguments((str(tmp_path), LONG_S), {}, what="note_and_nap").data
+    hello = wire.Hello(access.load(shared.access).jwt)
+    link.publish(subjects.control("shared", name), wire.encode(hello))
     link.publish(
         subjects.run("shared", name),
         wire.encode(wire.Run(incarnation, job, [wire.Call(1, 1, arguments)])),

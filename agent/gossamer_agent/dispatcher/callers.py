@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from gossamer_agent.dispatcher.events import Effect, Reply
 from gossamer_agent.dispatcher.queue import Item
 from gossamer_agent.dispatcher.workers import Worker
-from gossamer_mesh.wire import Accepted, Call, Done, Record, Refusal, Refused, Status
+from gossamer_mesh.wire import Accepted, Call, Done, Job, Record, Refusal, Refused, Status
 
 ENDED_KEPT: Final = 65_536
 REFUSED_KEPT: Final = 16_384
@@ -20,6 +20,17 @@ _ACKED: Final = "its caller has this outcome"
 _DROPPED: Final = "it has run, but its outcome was not fetched in time and is no longer kept"
 
 
+class Ended(NamedTuple):
+    """How an attempt has ended, without its payload."""
+
+    caller: str
+    job: Job
+    task: int
+    attempt: int
+    outcome: Status
+    ran_s: float
+
+
 class Caller:
     """One caller. By task: `live`, its attempts here; `ended`, the last outcomes; `refused`.
 
@@ -27,8 +38,9 @@ class Caller:
     refusal places the call elsewhere, and it must not run here as well.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, book: list[Ended] | None = None) -> None:
         self.lease_s = LEASE_S
+        self._book = book
         self.silent_until = 0.0
         self.abandoned = False
         self.live: dict[int, Item] = {}
@@ -74,6 +86,13 @@ class Caller:
 
     def ends(self, item: Item, done: Done) -> None:
         self.live.pop(item.task, None)
+        if item.meters:
+            for meter in item.meters:
+                meter.ended(done.ran_s * item.key.cpus)
+        if self._book is not None:
+            self._book.append(
+                Ended(item.key.caller, item.job, done.task, done.attempt, done.status, done.ran_s)
+            )
         ended = self.ended
         ended[item.task] = done
         if len(ended) > ENDED_KEPT:
@@ -105,9 +124,13 @@ class Caller:
 
 
 class Callers:
-    """All callers that are heard of, or have something here."""
+    """All callers that are heard of, or have something here.
 
-    def __init__(self) -> None:
+    `book`: where all ends are to be noted, if anywhere; whoever has it empties it.
+    """
+
+    def __init__(self, book: list[Ended] | None = None) -> None:
+        self._book = book
         self._all: dict[str, Caller] = {}
 
     def get(self, name: str) -> Caller | None:
@@ -117,7 +140,7 @@ class Callers:
         """Return the caller, who has just been heard."""
         caller = self._all.get(name)
         if caller is None:
-            caller = self._all[name] = Caller()
+            caller = self._all[name] = Caller(self._book)
         caller.heard(now)
         return caller
 
@@ -147,6 +170,8 @@ class Callers:
     def refuse(self, item: Item, reason: Refusal, detail: str, effects: list[Effect]) -> None:
         """Give an attempt back that has not been started: it was never here."""
         item.ended = True
+        for meter in item.meters:
+            meter.returned()
         caller = self.of(item)
         del caller.live[item.task]
         refused = caller.refuses(Refused(item.task, item.attempt, reason, detail))

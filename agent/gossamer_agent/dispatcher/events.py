@@ -14,10 +14,11 @@ Why = Literal["timeout", "cancelled", "lease"]
 
 
 class RunArrived(msgspec.Struct, frozen=True, gc=False):
-    """A caller sends calls."""
+    """A caller sends calls. `at`: when that is by the clock on the wall, where it matters who."""
 
     caller: str
     run: Run
+    at: float = 0.0
 
 
 class CodeArrived(msgspec.Struct, frozen=True, gc=False):
@@ -62,6 +63,16 @@ class AllowanceChanged(msgspec.Struct, frozen=True, gc=False):
     """Only these functions may run from now on: their code, by digest."""
 
     code: Mapping[bytes, bytes]
+
+
+class PolicyChanged(msgspec.Struct, frozen=True, gc=False):
+    """Others may run other things from now on. `code`: of what was granted by name, by digest.
+
+    `at`: when that is by the clock on the wall.
+    """
+
+    code: Mapping[bytes, bytes]
+    at: float
 
 
 class CancelAsked(msgspec.Struct, frozen=True, gc=False):
@@ -194,6 +205,7 @@ Event = (
     RunArrived
     | CodeArrived
     | AllowanceChanged
+    | PolicyChanged
     | Staged
     | StageFailed
     | Stored

@@ -27,10 +27,13 @@ class Functions:
     A digest says what code means, which cannot be told from its bytes: it is a claim of who sends
     them. So code is kept by caller and digest, and a false claim harms nobody but its author.
     Where only what is on a list may run, `allowed` is its code by digest, and callers' is not kept.
+    So it is for callers who are bound to what they were granted by name: that is `granted`.
     """
 
     def __init__(self, allowed: Mapping[bytes, bytes] | None = None) -> None:
         self.allowed = allowed
+        self.granted: Mapping[bytes, bytes] = {}
+        self._bound: set[str] = set()
         self._code: dict[tuple[str, bytes], bytes] = {}
         self._code_bytes = 0
         self.mean_s: dict[bytes, float] = {}
@@ -39,11 +42,15 @@ class Functions:
     def code(self, caller: str, function: bytes) -> bytes | None:
         if self.allowed is not None:
             return self.allowed.get(function)
+        if self._bound and caller in self._bound:
+            return self.granted.get(function)
         return self._code.get((caller, function))
 
     def has(self, caller: str, function: bytes) -> bool:
         if self.allowed is not None:
             return function in self.allowed
+        if self._bound and caller in self._bound:
+            return function in self.granted
         return (caller, function) in self._code
 
     def lacking(self, caller: str, job: Job) -> bytes | None:
@@ -57,7 +64,7 @@ class Functions:
 
     def learn(self, caller: str, function: bytes, code: bytes) -> None:
         """Keep code of a caller's; what it sent first under this digest stays."""
-        if self.allowed is not None or (caller, function) in self._code:
+        if self.allowed is not None or (caller, function) in self._code or caller in self._bound:
             return
         self._code[caller, function] = code
         self._code_bytes += len(code)
@@ -67,6 +74,20 @@ class Functions:
 
     def forget(self, caller: str) -> None:
         """Let go of the code of a caller that is gone."""
+        self._bound.discard(caller)
+        self._let_go(caller)
+
+    def bind(self, caller: str, *, registered: bool) -> None:
+        """Take in whether only `registered` code runs for this caller."""
+        if registered is (caller in self._bound):
+            return
+        if registered:
+            self._let_go(caller)
+            self._bound.add(caller)
+        else:
+            self._bound.discard(caller)
+
+    def _let_go(self, caller: str) -> None:
         for key in [key for key in self._code if key[0] == caller]:
             self._code_bytes -= len(self._code.pop(key))
 

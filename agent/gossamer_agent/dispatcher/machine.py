@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gossamer_agent.allowance import Allowance
 from gossamer_agent.dispatcher import events as ev
-from gossamer_agent.dispatcher.callers import LONGEST_LEASE_S, Callers
+from gossamer_agent.dispatcher.callers import LONGEST_LEASE_S, Callers, Ended
 from gossamer_agent.dispatcher.deadlines import Deadlines
 from gossamer_agent.dispatcher.feeding import Feeder
 from gossamer_agent.dispatcher.functions import UNKNOWN_S, Functions
@@ -23,10 +23,12 @@ from gossamer_agent.dispatcher.queue import Item, Key, Waiting
 from gossamer_agent.dispatcher.running import Running
 from gossamer_agent.dispatcher.staging import Staging
 from gossamer_agent.dispatcher.workers import Worker, Workers
+from gossamer_agent.policy import Policy
+from gossamer_agent.quota import Meter, exceeded
 from gossamer_agent.resource import Resource
 from gossamer_agent.worker import frames
 from gossamer_mesh.units import counted
-from gossamer_mesh.wire import Accepted, AgentState, Job, NeedCode, Record, Refusal, Refused
+from gossamer_mesh.wire import Accepted, AgentState, Call, Job, NeedCode, Record, Refusal, Refused
 
 ACCEPT_S: Final = 0.050
 """A result within this is its own acceptance."""
@@ -40,7 +42,7 @@ class Dispatcher:
     `slots` CPUs, GPUs by index, named `resources`, `room` calls at most waiting, `warm` workers
     kept ready, `memory_bytes` the limit of a call that demands none (0: no limit). `untaken`,
     which others set: how many large results are here that have not been fetched; draining waits
-    for them.
+    for them. `book`: where all ends are noted, if anywhere; whoever has it empties it.
     """
 
     def __init__(  # noqa: PLR0913 - one argument a setting, all by name
@@ -56,6 +58,8 @@ class Dispatcher:
         memory_bytes: int = 0,
         python: str = "",
         allow: Allowance | None = None,
+        policy: Policy | None = None,
+        book: list[Ended] | None = None,
     ) -> None:
         self._incarnation = incarnation
         self._room = room
@@ -66,8 +70,9 @@ class Dispatcher:
         self._waiting = Waiting()
         self._parking = Parking()
         self._staging = Staging()
-        self._callers = Callers()
+        self._callers = Callers(book)
         self._allow = allow
+        self._policy = policy
         # Until the registry has been read, nothing is known to be on the list.
         self._functions = Functions(None if allow is None else {})
         self._feeder = Feeder(
@@ -101,6 +106,7 @@ class Dispatcher:
             ev.ReturnAsked: self._return_asked,
             ev.CodeArrived: self._code_arrived,
             ev.AllowanceChanged: self._allowance_changed,
+            ev.PolicyChanged: self._policy_changed,
             ev.Staged: self._staged,
             ev.StageFailed: self._stage_failed,
             ev.Stored: self._running.stored,
@@ -217,7 +223,7 @@ class Dispatcher:
         job = run.job
         function = job.function
         caller = self._callers.meet(name, now)
-        refusal = self._refusal(run.incarnation, job)
+        refusal, meters = self._admission(event)
         if job.code and refusal is None:
             self._functions.learn(name, function, job.code)
             self._unpark(name, function, now, effects)
@@ -234,17 +240,14 @@ class Dispatcher:
                 call, records
             ):
                 continue
-            if refusal is not None:
-                why, detail = refusal
-            elif call.left_s < 0:
-                why, detail = "expired", "it arrived too late"
-            elif waiting.count >= room:
-                why, detail = "full", f"{counted(self._room, 'call')} waiting already"
-            elif call.patience_s and 0.0 < call.patience_s < self._wait_s(key):
-                why, detail = "busy", "others were here first"
+            refused_for = refusal or self._refuses(call, key, room, meters, now)
+            if refused_for is not None:
+                why, detail = refused_for
             else:
                 item = Item(key, job, call, now, each_s * (call.items or 1))
                 live[task] = item
+                if meters:
+                    item.count(meters, now)
                 self._unaccepted.append(item)
                 if item.deadline:
                     self._deadlines.add(item)
@@ -257,6 +260,33 @@ class Dispatcher:
             records.append(caller.refuses(Refused(task, call.attempt, why, detail)))
         if records:
             effects.append(ev.Reply(name, records))
+
+    def _admission(
+        self, event: ev.RunArrived
+    ) -> tuple[tuple[Refusal, str] | None, tuple[Meter, ...]]:
+        """Return why none of these calls is taken, or what counts them."""
+        run, name = event.run, event.caller
+        refusal = self._refusal(run.incarnation, run.job)
+        if self._policy is None or refusal is not None:
+            return refusal, ()
+        verdict = self._policy.verdict(name, run.job, event.at)
+        if verdict.refusal is None:
+            self._functions.bind(name, registered=verdict.registered)
+        return verdict.refusal, verdict.meters
+
+    def _refuses(
+        self, call: Call, key: Key, room: int, meters: tuple[Meter, ...], now: float
+    ) -> tuple[Refusal, str] | None:
+        """Return why this call is not taken now; None: it is."""
+        if call.left_s < 0:
+            return "expired", "it arrived too late"
+        if self._waiting.count >= room:
+            return "full", f"{counted(self._room, 'call')} waiting already"
+        if meters and (over := exceeded(meters, now)) is not None:
+            return over
+        if call.patience_s and 0.0 < call.patience_s < self._wait_s(key):
+            return "busy", "others were here first"
+        return None
 
     def _lacks(self, item: Item, now: float, effects: list[ev.Effect]) -> None:
         """Let an item wait for its large payloads first, then for its code."""
@@ -366,6 +396,9 @@ class Dispatcher:
 
     def _code_arrived(self, event: ev.CodeArrived, now: float, effects: list[ev.Effect]) -> None:
         name, function = event.caller, event.function
+        if self._policy is not None and not self.owed(name):
+            # Who may run nothing here has nothing kept here, either.
+            return
         if event.code:
             self._functions.learn(name, function, event.code)
         if self._functions.has(name, function):
@@ -385,6 +418,19 @@ class Dispatcher:
             if why:
                 self._drop(item)
                 self._callers.refuse(item, "incapable", why, effects)
+
+    def _policy_changed(
+        self, event: ev.PolicyChanged, _now: float, effects: list[ev.Effect]
+    ) -> None:
+        """As when the list has changed."""
+        self._functions.granted = event.code
+        if self._policy is None:
+            return
+        for item in list(itertools.chain(self._waiting, self._parking, self._staging)):
+            refusal = self._policy.verdict(item.key.caller, item.job, event.at).refusal
+            if refusal is not None:
+                self._drop(item)
+                self._callers.refuse(item, *refusal, effects)
 
     def _unpark(self, caller: str, digest: bytes, now: float, effects: list[ev.Effect]) -> None:
         for item in self._parking.take(caller, digest):

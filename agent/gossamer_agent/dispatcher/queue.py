@@ -11,6 +11,7 @@ from gossamer_mesh.wire import Call, Job
 
 if TYPE_CHECKING:
     from gossamer_agent.dispatcher.staging import Files
+    from gossamer_agent.quota import Meter
 
 SWEEP_AT: Final = 64
 """With fewer dropped items than this in a line, passing over them is cheaper than sweeping."""
@@ -40,7 +41,7 @@ class Item:
     """One attempt here, from its arrival to its end. `seq` is 0 while no worker has it.
 
     `files` is where a call whose payload is large, or refers to such, finds it. `wants`: of its
-    code and what that includes, what is waited for.
+    code and what that includes, what is waited for. `meters` count it for its caller.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Item:
         "files",
         "job",
         "key",
+        "meters",
         "returns",
         "seq",
         "started",
@@ -79,6 +81,13 @@ class Item:
         self.wants = job.function
         self.cancelled = False
         self.ended = False
+        self.meters: tuple[Meter, ...] = ()
+
+    def count(self, meters: tuple[Meter, ...], now: float) -> None:
+        """Have these count it, until it has ended or is given back."""
+        self.meters = meters
+        for meter in meters:
+            meter.takes(now)
 
 
 class _Line:

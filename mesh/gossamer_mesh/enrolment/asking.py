@@ -124,10 +124,12 @@ def enrol(
         link.close()
     if told := skewed(answer.now, time.time()):
         warn(told)
-    access = Access(invitation.url, jwt=answer.jwt, seed=key.seed, ca=invitation.ca)
+    access = Access(
+        invitation.url, jwt=answer.jwt, seed=key.seed, ca=invitation.ca, account=answer.account
+    )
     return access, answer
 
 
 def renewed(access: Access, answer: Enrolled) -> Access:
     """Return `access` as the registrar has vouched for it anew."""
-    return msgspec.structs.replace(access, jwt=answer.jwt)
+    return msgspec.structs.replace(access, jwt=answer.jwt, account=answer.account)

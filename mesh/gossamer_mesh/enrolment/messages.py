@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 import msgspec
 
 from gossamer_mesh.errors import ProtocolError
+from gossamer_mesh.identity.claims import GrantPart
 
 _V = TypeVar("_V")
 
@@ -19,7 +20,7 @@ Invited: TypeAlias = Literal["agent", "client", "gateway", "admin"]
 
 Reason = Literal[
     "unknown-token", "expired", "used-up", "wrong-role", "name", "name-taken", "revoked",
-    "unknown-user", "key", "unreadable", "busy",
+    "unknown-user", "key", "unreadable", "busy", "grant",
 ]  # fmt: skip
 
 
@@ -60,7 +61,21 @@ class Revoke(msgspec.Struct, frozen=True, kw_only=True, tag="revoke"):
     name: str
 
 
-Request = Join | Renew | Invite | ListUsers | Revoke
+class Give(msgspec.Struct, frozen=True, kw_only=True, tag="give"):
+    """Let a user, or `group:NAME`, run that, for so long."""
+
+    to: str
+    part: GrantPart
+    ttl_s: int
+
+
+class TakeBack(msgspec.Struct, frozen=True, kw_only=True, tag="take-back"):
+    """End this grant, on all agents that can be reached."""
+
+    id: str
+
+
+Request = Join | Renew | Invite | ListUsers | Revoke | Give | TakeBack
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +150,19 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked"):
     name: str
 
 
+class Given(msgspec.Struct, frozen=True, kw_only=True, tag="given"):
+    """The grant, as it lies in its bucket under `id`."""
+
+    id: str
+    jwt: str
+
+
+class TakenBack(msgspec.Struct, frozen=True, kw_only=True, tag="taken-back"):
+    """It is there no more."""
+
+    id: str
+
+
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     """No, and why, for people; `now` is the registrar's."""
 
@@ -143,7 +171,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     now: int
 
 
-Answer = Enrolled | Invitee | Users | Revoked | Refused
+Answer = Enrolled | Invitee | Users | Revoked | Given | TakenBack | Refused
 
 _request: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _answer: Final[msgspec.msgpack.Decoder[Answer]] = msgspec.msgpack.Decoder(Answer)

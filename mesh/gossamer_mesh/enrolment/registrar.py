@@ -13,9 +13,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from gossamer_mesh import subjects
+from gossamer_mesh.enrolment import granting
+from gossamer_mesh.enrolment.granting import Put
 from gossamer_mesh.enrolment.messages import (
     Answer,
     Enrolled,
+    Give,
     Invite,
     Invitee,
     Join,
@@ -26,6 +29,7 @@ from gossamer_mesh.enrolment.messages import (
     Request,
     Revoke,
     Revoked,
+    TakeBack,
     Token,
     User,
     Users,
@@ -56,6 +60,7 @@ class Decision(NamedTuple):
     answer: Answer
     writes: tuple[Write, ...] = ()
     revokes: bool = False
+    put: Put | None = None
 
 
 class Draw(NamedTuple):
@@ -118,6 +123,9 @@ class Registrar:
                     return self._join(speaker, request, now)
                 case "renew", Renew():
                     return self._renew(speaker, now)
+                case "admin", Give() | TakeBack():
+                    answer, put = granting.decide(self._authority, request, now)
+                    return Decision(answer, put=put)
                 case "admin", Invite() | ListUsers() | Revoke():
                     return self._administer(speaker, request, now)
                 case _:

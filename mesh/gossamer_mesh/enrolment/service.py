@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from gossamer_mesh import subjects
 from gossamer_mesh.enrolment import messages
+from gossamer_mesh.enrolment.granting import Put
 from gossamer_mesh.enrolment.messages import Answer, Request
 from gossamer_mesh.enrolment.registrar import Decision, Registrar, Write, refusal
 from gossamer_mesh.errors import MeshError, ProtocolError
@@ -163,6 +164,9 @@ class Service:
             bucket.create(write.key, data, written)
 
     def _done(self, asked: _Asked, decision: Decision) -> None:
+        if decision.put is not None:
+            self._put(asked, decision, decision.put)
+            return
         if not decision.revokes:
             self._end(asked, decision.answer)
             return
@@ -177,6 +181,19 @@ class Service:
                 self._link.post(partial(self._end, asked, decision.answer))
 
         threading.Thread(target=revoke, name="gossamer-revoke", daemon=True).start()
+
+    def _put(self, asked: _Asked, decision: Decision, put: Put) -> None:
+        def done(outcome: int | MeshError | None) -> None:
+            if isinstance(outcome, MeshError):
+                self._fail(asked, outcome)
+            else:
+                self._end(asked, decision.answer)
+
+        grants = self._link.key_value(subjects.GRANTS_BUCKET)
+        if put.jwt is None:
+            grants.delete(put.id, done)
+        else:
+            grants.put(put.id, put.jwt.encode(), done)
 
     def _fail(self, asked: _Asked, error: MeshError) -> None:
         _log.warning("%s of %s: %s", asked.what, asked.speaker, error)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -70,7 +71,8 @@ class Enrolling:
             answers: queue.SimpleQueue[Message] = queue.SimpleQueue()
             inbox = subjects.inbox(name, "server", 1)
             link.subscribe(inbox, answers.put)
-            link.publish(UPDATE_ACCOUNT, authority.account_token(now, void).encode(), inbox)
+            account = authority.account_token(now, void).encode()
+            link.publish(UPDATE_ACCOUNT, account, inbox)
             said = answers.get(timeout=ANSWER_S).payload
         except queue.Empty:
             raise ServerError(
@@ -80,6 +82,9 @@ class Enrolling:
             link.close()
         if b'"error"' in said:
             raise ServerError(f"the server did not take the new claims ({said.decode()[:200]})")
+        # Agents look there, and keep it: they take nothing of whom the server does not let in.
+        grants = self._link.key_value(subjects.GRANTS_BUCKET)
+        _outcome(partial(grants.put, subjects.ACCOUNT_KEY, account))
 
     def close(self) -> None:
         self._link.close()
@@ -114,8 +119,13 @@ class Serving:
 
 
 def _create(bucket: KeyValue, key: str, value: bytes) -> None:
+    _outcome(partial(bucket.create, key, value))
+
+
+def _outcome(start: Callable[[Callable[[int | MeshError | None], None]], None]) -> None:
+    """Return when it is done, or raise why it is not. Not in the link's thread."""
     done: queue.SimpleQueue[int | MeshError | None] = queue.SimpleQueue()
-    bucket.create(key, value, done.put)
+    start(done.put)
     outcome = done.get()
     if isinstance(outcome, MeshError):
         raise outcome

@@ -23,6 +23,8 @@ from gossamer_mesh.identity.claims import (
     SITE_TAG,
     Account,
     AccountPart,
+    Grant,
+    GrantPart,
     Limits,
     Operator,
     OperatorPart,
@@ -201,6 +203,17 @@ class Authority:
         """Return the token of a user whose public key is given; `ttl_s` 0: until it is revoked."""
         issuer = Issuer(role, self.scopes[role], self.account.public)
         return issuer.vouch(name, public, now, ttl_s=ttl_s, site=site, groups=groups)
+
+    def grant(self, to: str, part: GrantPart, now: int, ttl_s: int) -> tuple[str, str]:
+        """Return the number of a grant to a user, or to `group:NAME`, and the grant.
+
+        `ttl_s` 0: until it is taken back.
+        """
+        signer = self.scopes["grants"]
+        exp = now + ttl_s if ttl_s else 0
+        number = _id()
+        claims = Grant(iss=signer.public, sub=to, iat=now, exp=exp, jti=number, gsm=part)
+        return number, token.sign(claims, signer)
 
     def vouch_for_system(self, name: str, public: str, now: int, ttl_s: int) -> str:
         """Return the token of a user who may tell the server of changed accounts."""

@@ -145,6 +145,27 @@ class User(_Claims, frozen=True, kw_only=True, omit_defaults=True):
         return tuple([tag[len(prefix) :] for tag in self.nats.tags if tag.startswith(prefix)])
 
 
+class GrantPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What may be run where, and how much of it; 0: no limit of that kind.
+
+    `functions`: registered ones, as "describe@2", "describe@*" or digests, or "any" for whatever
+    code. `agents`: an expression over their documents as in `where=`, "" for all. `per_hour` calls,
+    `concurrent` calls, and `cpu_s` seconds an hour, times the CPUs that a call has.
+    """
+
+    functions: tuple[str, ...]
+    agents: str = ""
+    per_hour: int = 0
+    concurrent: int = 0
+    cpu_s: float = 0.0
+
+
+class Grant(_Claims, frozen=True, kw_only=True, omit_defaults=True):
+    """What a user, or `group:NAME`, may run; its `jti` is what it is kept and taken back by."""
+
+    gsm: GrantPart
+
+
 def peek(token: str, kind: type[T], what: str = "token") -> T:
     """Return what a token claims, whoever signed it. `CredentialsError` if it is none."""
     if len(token) > MOST_BYTES:

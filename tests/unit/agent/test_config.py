@@ -13,6 +13,7 @@ from gossamer_agent import config
 from gossamer_agent.allowance import Allowance
 from gossamer_agent.config import AgentConfig, build, load, overridden
 from gossamer_agent.resource import Resource
+from gossamer_agent.rules import Deny, People
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.subjects import check_name
 
@@ -137,6 +138,28 @@ def test_every_key_is_read_into_si(written, tmp_path):
     )
 
 
+def test_who_is_allowed_is_a_table_and_what_is_allowed_a_part_of_it(written):
+    config = load(
+        written(
+            """
+            [allow]
+            callers = ["ada"]
+            groups = ["beamline"]
+            functions = ["describe@2"]
+            [deny]
+            callers = ["eve"]
+            functions = ["wipe"]
+            """
+        )
+    )
+    assert config.people == People(("ada",), ("beamline",))
+    assert config.allow == Allowance(("describe@2",))
+    assert config.deny == Deny(People(("eve",)), ("wipe",))
+    anything = load(written("allow = {callers = ['any'], functions = ['any']}"))
+    assert (anything.people, anything.allow) == (People(("any",)), None)
+    assert load(written("allow = ['describe']")).people is None
+
+
 @pytest.mark.parametrize(
     ("text", "key", "seen", "allowed"),
     [
@@ -199,6 +222,11 @@ def test_every_key_is_read_into_si(written, tmp_path):
         ("allow = [1]", "allow", "[1]", "a list of registered functions"),
         ("allow = ['f@x']", "allow", "'f@x'", "'f@x' is none of them; allowed: a list"),
         ("allow = ['a.b']", "allow", "'a.b'", "'a.b' is none of them"),
+        ("[allow]\ncallers = 'ada'", "allow.callers", "'ada'", "allowed: a list of names"),
+        ("[allow]\nfunctions = ['a.b']", "allow.functions", "['a.b']", "'a.b' is none of them"),
+        ("[allow]\ncaller = []", "allow.caller", "[]", "did you mean callers?"),
+        ("[deny]\ngroups = ['a b']", "deny.groups", "['a b']", "1-63 letters, digits"),
+        ("deny = ['ada']", "deny", "['ada']", "allowed: a table such as"),
         ("resources = 'cam'", "resources", "'cam'", "tables [[resources]], each with a name"),
         ("resources = ['cam']", "resources.1", "'cam'", "tables [[resources]]"),
         ("[resources.cam]\ncount = 1", "resources", "{'cam': {'count': 1}}", "[[resources]]"),
@@ -263,7 +291,9 @@ def test_flags_are_checked_as_a_file_is():
 def test_flags_can_set_whatever_a_file_can():
     told = {re.sub("_(bytes|s|w)$", "", each.field) for each in config.SETTINGS}
     assert told == set(build.__kwdefaults__)
-    assert {each.field for each in config.SETTINGS} == set(AgentConfig.__struct_fields__)
+    # Whose calls are taken is a part of what is allowed.
+    fields = {*(each.field for each in config.SETTINGS), "people"}
+    assert fields == set(AgentConfig.__struct_fields__)
 
 
 def test_flags_are_put_over_what_a_file_says(written, tmp_path):

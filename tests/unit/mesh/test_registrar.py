@@ -9,8 +9,11 @@ import pytest
 
 from gossamer_mesh import subjects
 from gossamer_mesh.enrolment import messages
+from gossamer_mesh.enrolment.granting import Put
 from gossamer_mesh.enrolment.messages import (
     Enrolled,
+    Give,
+    Given,
     Invite,
     Invitee,
     Join,
@@ -19,13 +22,16 @@ from gossamer_mesh.enrolment.messages import (
     Renew,
     Revoke,
     Revoked,
+    TakeBack,
+    TakenBack,
     Users,
 )
 from gossamer_mesh.enrolment.registrar import Draw, Registrar
 from gossamer_mesh.identity import claims
 from gossamer_mesh.identity.authority import Authority
-from gossamer_mesh.identity.claims import peek
+from gossamer_mesh.identity.claims import GrantPart, peek
 from gossamer_mesh.identity.nkey import KeyPair
+from gossamer_mesh.identity.witness import Witness
 
 NOW = 1_800_000_000
 LIFETIME_S = 86_400
@@ -283,3 +289,53 @@ def test_what_is_kept_and_said_travels_as_it_is(office):
     answer = office.ask("renew", "pi", Renew())
     assert messages.decode_answer(messages.encode(answer)) == answer
     assert msgspec.structs.replace(user, revoked=5).live(NOW) is False
+
+
+# -- grants --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to", ["ada", "group:beamline"])
+def test_a_grant_is_signed_and_put_where_agents_find_it(office, to):
+    part = GrantPart(functions=("describe@2",), agents="site == 'field'", per_hour=100)
+    decision = office.decide("admin", "owner", Give(to=to, part=part, ttl_s=60))
+    assert isinstance(decision.answer, Given)
+    assert decision.put == Put(decision.answer.id, decision.answer.jwt)
+    grant = Witness(office.authority.account_token(NOW)).grant(decision.answer.jwt)
+    assert (grant.jti, grant.sub, grant.exp) == (decision.answer.id, to, NOW + 60)
+    assert grant.gsm == part
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"to": "a b"},
+        {"to": "group:"},
+        {"ttl_s": 0},
+        {"ttl_s": 366 * 86_400},
+        {"part": GrantPart(functions=())},
+        {"part": GrantPart(functions=("any",), per_hour=-1)},
+    ],
+)
+def test_a_grant_of_nothing_or_to_nobody_is_refused(office, fault):
+    given = {"to": "ada", "part": GrantPart(functions=("any",)), "ttl_s": 60, **fault}
+    decision = office.decide("admin", "owner", Give(**given))
+    assert isinstance(decision.answer, Refused)
+    assert decision.put is None
+
+
+def test_a_grant_is_taken_back_by_its_number_and_the_account_is_none(office):
+    decision = office.decide("admin", "owner", TakeBack(id="abc"))
+    assert decision.answer == TakenBack(id="abc")
+    assert decision.put == Put("abc", None)
+    for number in (subjects.ACCOUNT_KEY, "a.b", ">"):
+        decision = office.decide("admin", "owner", TakeBack(id=number))
+        assert isinstance(decision.answer, Refused)
+        assert decision.put is None
+
+
+@pytest.mark.parametrize("what", ["join", "renew"])
+def test_who_is_no_administrator_grants_nothing(office, what):
+    request = Give(to="ada", part=GrantPart(functions=("any",)), ttl_s=60)
+    decision = office.decide(what, "ada", request)
+    assert decision.answer.reason == "unreadable"
+    assert decision.put is None

@@ -28,6 +28,7 @@ CONTROLS: list[wire.Control] = [
     wire.Code(b"digest", b"code"),
     wire.Leave(),
     wire.Drain(),
+    wire.Hello("a.b.c"),
 ]
 
 
