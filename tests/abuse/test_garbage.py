@@ -19,7 +19,16 @@ BOUND_S = 60.0
 A_SUBJECT = 140
 AGENTS = ("yard", "steady", "ghost")
 NONSENSE = 600
-NO_SUBJECT = {"check_name", "inbox_parts", "inbox_root", "session", "speaker", "user_of"}
+NO_SUBJECT = {
+    "as_name",
+    "check_name",
+    "enrolment_parts",
+    "inbox_parts",
+    "inbox_root",
+    "session",
+    "speaker",
+    "user_of",
+}
 FAILED = re.compile(r"Traceback|callback .* failed|Error:")
 
 

@@ -399,7 +399,8 @@ def said(source: str, tmp_path: Path, *, terminal: bool) -> str:
 def test_a_bar_shows_what_is_on_its_way_to_who_sits_at_a_terminal(
     fleet: Fleet, tmp_path: Path
 ) -> None:
-    fleet.add("a", "work.slots = 1\ncache.share = false")
+    # Through the server, so that it takes long enough to be seen.
+    fleet.add("a", "work.slots = 1\ncache.share = false\ncache.direct = false")
     source = SHOWN.replace("ACCESS", repr(str(fleet.access)))
     shown = said(source, tmp_path, terminal=True)
     assert "len → a" in shown

@@ -529,7 +529,8 @@ def test_a_draining_agent_finishes_what_runs_and_the_rest_goes_elsewhere(fleet, 
         running = mesh.submit(note_and_wait, str(marks), str(gate))
         until(lambda: pids(marks))
         queued = [mesh.submit(square, x) for x in range(5)]
-        until(lambda: {task.agent for task in queued} == {"a"})
+        # As many as it is given ahead; the others wait here.
+        until(lambda: "a" in {task.agent for task in queued})
         agent = fleet.add("b", "work.slots = 1")
         draining = fleet.agents.pop("a")
         draining.process.signal(signal.SIGTERM)
