@@ -44,7 +44,7 @@ def owner(path: Path, authority: Authority) -> Access:
         known = access_file.load(path)
         return known if known.account else msgspec.structs.replace(known, account=account)
     pair = KeyPair.new("user")
-    jwt = authority.vouch("admin", OWNER, pair.public, now)
+    jwt = authority.issuer("admin").vouch(OWNER, pair.public, now)
     issuer = authority.scopes["agent"].seed
     return Access("", jwt=jwt, seed=pair.seed, issuer=issuer, account=account)
 
@@ -52,7 +52,7 @@ def owner(path: Path, authority: Authority) -> Access:
 def buckets(access: Access, authority: Authority) -> None:
     """Make the buckets of the mesh, which nobody else may; what is there stays as it is."""
     pair, now = KeyPair.new("user"), int(time.time())
-    jwt = authority.vouch("founder", subjects.FOUNDER, pair.public, now, ttl_s=FOUND_S)
+    jwt = authority.issuer("founder").vouch(subjects.FOUNDER, pair.public, now, ttl_s=FOUND_S)
     founder = Access(access.url, jwt=jwt, seed=pair.seed, ca=access.ca)
     link = NatsLink.connect(founder, name=f"{subjects.FOUNDER}.start")
     try:

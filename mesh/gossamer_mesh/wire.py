@@ -362,7 +362,8 @@ _claim: Final = msgspec.msgpack.Decoder(Claim)
 _asked: Final[msgspec.msgpack.Decoder[Asked]] = msgspec.msgpack.Decoder(Asked)
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str) -> T:
+def decoded(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str) -> T:
+    """Return what is in a message; `ProtocolError`, which calls it `what`, if it is none."""
     if len(data) > MAX_MESSAGE_BYTES:
         raise ProtocolError(
             f"{what} of {len(data)} bytes refused: the limit is {MAX_MESSAGE_BYTES}"
@@ -376,24 +377,24 @@ def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str) -> T:
 
 
 def decode_run(data: bytes) -> Run:
-    return _decode(_run, data, "run message")
+    return decoded(_run, data, "run message")
 
 
 def decode_control(data: bytes) -> Control:
-    return _decode(_control, data, "control message")
+    return decoded(_control, data, "control message")
 
 
 def decode_out(data: bytes) -> Out:
-    return _decode(_out, data, "out message")
+    return decoded(_out, data, "out message")
 
 
 def decode_heartbeat(data: bytes) -> Heartbeat:
-    return _decode(_heartbeat, data, "heartbeat")
+    return decoded(_heartbeat, data, "heartbeat")
 
 
 def decode_claim(data: bytes) -> Claim:
-    return _decode(_claim, data, "claim")
+    return decoded(_claim, data, "claim")
 
 
 def decode_asked(data: bytes) -> Asked:
-    return _decode(_asked, data, "ask for a blob")
+    return decoded(_asked, data, "ask for a blob")

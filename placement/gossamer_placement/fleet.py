@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from gossamer_placement.model import Placer
 
+REFUSED: Final = "refused"
+"""How what rules an agent out begins, where the agent has said so itself."""
+
 DEMANDS_KEPT: Final = 512
 """Demands that have an index; it is made anew for one that was forgotten."""
 
@@ -318,7 +321,7 @@ class Fleet:
     def _lacking(self, candidate: Candidate, demand: Demand) -> list[str]:
         refusal = self._refusing.get(candidate.name, {}).get(demand)
         if refusal is not None:
-            return [f"refused ({refusal[0]})"]
+            return [f"{REFUSED} ({refusal[0]})"]
         return lacks(demand, candidate.document)
 
     def _enter(self, candidate: Candidate, demand: Demand, feasible: Feasible) -> None:

@@ -20,6 +20,7 @@ from gossamer_mesh.errors import (
 )
 from gossamer_mesh.units import counted, show_seconds
 from gossamer_placement.explain import parts, ruled_out
+from gossamer_placement.fleet import REFUSED
 from gossamer_placement.requirements import lacks
 
 if TYPE_CHECKING:
@@ -78,8 +79,11 @@ def no_agent(job: Job, fleet: Fleet, trouble: str = "", *, waited_s: float = 0.0
         denied = {who: why for who, why in refusals.items() if why.startswith(DENIED)}
         if denied:
             agent, reason = next(iter(denied.items()))
+            # What the refusals say is said once, by one of them.
+            others = {what: n for what, n in counts.items() if not what.startswith(REFUSED)}
+            besides = f"{ruled_out(others)}; " if others else ""
             return NotAllowedError(
-                f"0 of {total} agents take {job.name} from you: {reasons}; {agent} says: "
+                f"0 of {total} agents take {job.name} from you: {besides}{agent} says: "
                 f"{reason.removeprefix(DENIED)}",
                 function=job.name,
                 agent=agent,

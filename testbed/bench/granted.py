@@ -94,7 +94,7 @@ def measure(pairs: int, calls: int) -> list[dict[str, float]]:
 
 def _user(authority: Authority, owner: Access, role: Role, name: str) -> Access:
     pair = KeyPair.new("user")
-    jwt = authority.vouch(role, name, pair.public, int(time.time()))
+    jwt = authority.issuer(role).vouch(name, pair.public, int(time.time()))
     return Access(owner.url, jwt=jwt, seed=pair.seed)
 
 

@@ -20,6 +20,8 @@ from gossamer_mesh.link.memory import MemoryNetwork
 from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.wire import MAX_MESSAGE_BYTES
 
+LISTENS = "Listening for client connections on"
+READY = "Server is ready"
 PASSWORD = "of-the-tests"  # noqa: S105  a server that only they know
 
 
@@ -78,7 +80,7 @@ class RealServer:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._port = -1
-        self._running: subprocess.Popen[bytes] | None = None
+        self._running: subprocess.Popen[str] | None = None
         self.up()
         # A server of anybody's, on which any subject may be spoken: links know no roles.
         self.access = Access(f"nats://127.0.0.1:{self._port}", "ada", PASSWORD)
@@ -86,7 +88,8 @@ class RealServer:
     def down(self) -> None:
         if self._running is not None:
             self._running.terminate()
-            self._running.wait()
+            # To the end of what it says, so that it never waits for its reader.
+            self._running.communicate()
             self._running = None
 
     def up(self) -> None:
@@ -94,21 +97,23 @@ class RealServer:
             return
         config = {
             "listen": f"127.0.0.1:{self._port}",
-            "ports_file_dir": str(self._directory),
             "authorization": {"user": "ada", "password": PASSWORD},
             "jetstream": {"store_dir": str(self._directory)},
             "max_payload": MAX_MESSAGE_BYTES,
         }
         path = self._directory / "server.conf"
         path.write_text(json.dumps(config))
-        command = [server_program.find(), "--config", path, "--log", self._directory / "log"]
-        self._running = subprocess.Popen(command)
-        ports = self._directory / f"nats-server_{self._running.pid}.ports"
-        limit = time.monotonic() + 10
-        while not (ports.exists() and ports.read_bytes().endswith(b"}")):
-            assert time.monotonic() < limit, (self._directory / "log").read_text()
-            threading.Event().wait(0.005)
-        self._port = int(json.loads(ports.read_text())["nats"][0].rpartition(":")[2])
+        command = [server_program.find(), "--config", path]
+        self._running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        said = self._running.stderr
+        assert said is not None
+        # Each line is waited for by reading it; what comes later is little, and nobody's concern.
+        for line in said:
+            if LISTENS in line:
+                self._port = int(line.rpartition(":")[2])
+            if READY in line:
+                return
+        raise AssertionError("the server ended before it was ready")
 
 
 class NatsAdapter:

@@ -286,7 +286,7 @@ def test_a_certificate_of_somebody_elses_making_is_used_and_an_expired_one_is_sa
     directory = private_dir(here / "server")
     authority, pair = Authority.new("lab"), KeyPair.new("user")
     authority.save(directory / "keys.json")
-    jwt = authority.vouch("admin", "owner", pair.public, int(now))
+    jwt = authority.issuer("admin").vouch("owner", pair.public, int(now))
     access = access_file.Access(url, jwt=jwt, seed=pair.seed, ca=ca.certificate.decode())
     access.save(directory / "access.json")
     listening = Listening("127.0.0.1", port, str(certificate), str(key), url=url)
@@ -423,7 +423,7 @@ def test_a_token_of_a_mesh_that_was_made_anew_is_refused_with_the_reasons_there_
     home, _, _ = new_mesh()
     other = Authority.new("lab")
     pair = KeyPair.new("user")
-    jwt = other.vouch("joiner", "gsm-1", pair.public, int(time.time()), ttl_s=60)
+    jwt = other.issuer("joiner").vouch("gsm-1", pair.public, int(time.time()), ttl_s=60)
     with Serving(home):
         stale = invitation.Invitation(
             mesh="lab",

@@ -28,7 +28,7 @@ def user(fleet, name: str, role: Role = "client", *groups: str) -> Access:
     """Return the access of a user whom the mesh vouches for from now on."""
     authority = Authority.load(fleet.directory / "server" / "keys.json")
     pair = KeyPair.new("user")
-    jwt = authority.vouch(role, name, pair.public, int(time.time()), groups=groups)
+    jwt = authority.issuer(role).vouch(name, pair.public, int(time.time()), groups=groups)
     return Access(load(fleet.access).url, jwt=jwt, seed=pair.seed)
 
 

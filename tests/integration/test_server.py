@@ -98,7 +98,7 @@ def test_a_started_server_accepts_its_own_credentials(server: Server):
 
 def strangers() -> dict[str, str]:
     pair = KeyPair.new("user")
-    jwt = Authority.new("local").vouch("admin", "owner", pair.public, int(time.time()))
+    jwt = Authority.new("local").issuer("admin").vouch("owner", pair.public, int(time.time()))
     return {"jwt": jwt, "seed": pair.seed}
 
 

@@ -76,8 +76,8 @@ class Scene(Fleet):
 
     def newcomer(self, role: Role, name: str, site: str = "", ttl_s: int = 0) -> Raw:
         pair = KeyPair.new("user")
-        jwt = self.authority.vouch(
-            role, name, pair.public, int(time.time()), ttl_s=ttl_s, site=site
+        jwt = self.authority.issuer(role).vouch(
+            name, pair.public, int(time.time()), ttl_s=ttl_s, site=site
         )
         return Raw(self.loop, self.url, name, **as_user(jwt, pair.seed))
 

@@ -26,7 +26,7 @@ def now() -> int:
 
 def genuine(scene: Scene, pair: KeyPair, issued: int | None = None, ttl_s: int = 0) -> str:
     at = now() if issued is None else issued
-    return scene.authority.vouch("client", "eve", pair.public, at, ttl_s=ttl_s)
+    return scene.authority.issuer("client").vouch("eve", pair.public, at, ttl_s=ttl_s)
 
 
 def nobody(_: Scene) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def anothers_token(scene: Scene) -> dict[str, Any]:
 
 def another_mesh(_: Scene) -> dict[str, Any]:
     pair = KeyPair.new("user")
-    jwt = Authority.new("local").vouch("admin", "owner", pair.public, now())
+    jwt = Authority.new("local").issuer("admin").vouch("owner", pair.public, now())
     return as_user(jwt, pair.seed)
 
 
@@ -160,7 +160,7 @@ def revoke(scene: Scene, revoked: dict[str, int]) -> None:
 
 def test_a_revoked_user_is_out_and_stays_out(scene: Scene) -> None:
     pair = KeyPair.new("user")
-    jwt = scene.authority.vouch("client", "mallory", pair.public, now())
+    jwt = scene.authority.issuer("client").vouch("mallory", pair.public, now())
     mallory = Raw(scene.loop, scene.url, "mallory", **as_user(jwt, pair.seed))
     began = time.monotonic()
     revoke(scene, {pair.public: now()})

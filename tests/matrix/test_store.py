@@ -74,13 +74,21 @@ def test_the_founder_does_not_found_anew_what_is_there(scene: Scene, stream: str
     assert streams(scene) == before
 
 
-@pytest.mark.parametrize("who", PEOPLE)
-@pytest.mark.parametrize("bucket", subjects.BUCKETS)
+def open_to(who: str, bucket: str) -> tuple[pytest.MarkDecorator, ...]:
+    if PEOPLE[who][0] not in {"client", "gateway", "admin"} or bucket not in REGISTRY:
+        return ()
+    return (pytest.mark.xfail(reason="open: each client may write the registry", strict=True),)
+
+
+@pytest.mark.parametrize(
+    ("who", "bucket"),
+    [
+        pytest.param(who, bucket, marks=open_to(who, bucket))
+        for bucket in subjects.BUCKETS
+        for who in PEOPLE
+    ],
+)
 def test_nobody_writes_anothers_key(scene: Scene, who: str, bucket: str) -> None:
-    role = PEOPLE[who][0]
-    if role in {"client", "gateway", "admin"} and bucket in REGISTRY:
-        row(f"say $KV.{bucket}.{AGENT}", who, "OPEN: it is said", "nobody")
-        pytest.xfail("open: each client may write all of the registry")
     say_in_vain(scene, who, f"$KV.{bucket}.{AGENT}", f"_INBOX.{PEOPLE[who][1]}.answer")
 
 

@@ -139,7 +139,7 @@ class Home:
         token, invitee = home.registrar().invite(Invite(role="agent", ttl_s=FIRST_S), now)
         home.settings = msgspec.structs.replace(settings, first={invitee.id: token})
         authority.save(path / "keys.json")
-        jwt = authority.vouch("admin", OWNER, owner.public, now)
+        jwt = authority.issuer("admin").vouch(OWNER, owner.public, now)
         access = Access(settings.url, jwt=jwt, seed=owner.seed, ca=home.ca)
         access.save(path / "access.json")
         # The last: without it there is no mesh yet.

@@ -6,14 +6,12 @@ of clocks that differ, and decide nothing.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from gossamer_mesh.errors import ProtocolError
 from gossamer_mesh.identity.claims import GrantPart
-
-_V = TypeVar("_V")
+from gossamer_mesh.wire import decoded
 
 Invited: TypeAlias = Literal["agent", "client", "gateway", "admin"]
 """What somebody can be invited as."""
@@ -182,23 +180,16 @@ encode: Final = msgspec.msgpack.Encoder().encode
 
 def decode_request(data: bytes) -> Request:
     """Return a request; `ProtocolError` if it is none."""
-    return _decoded(_request, data, "a request to the registrar")
+    return decoded(_request, data, "request to the registrar")
 
 
 def decode_answer(data: bytes) -> Answer:
-    return _decoded(_answer, data, "an answer of the registrar")
+    return decoded(_answer, data, "answer of the registrar")
 
 
 def decode_user(data: bytes) -> User:
-    return _decoded(_user, data, "a user of the mesh")
+    return decoded(_user, data, "user of the mesh")
 
 
 def decode_token(data: bytes) -> Token:
-    return _decoded(_token, data, "a join token of the mesh")
-
-
-def _decoded(decoder: msgspec.msgpack.Decoder[_V], data: bytes, what: str) -> _V:
-    try:
-        return decoder.decode(data)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"not {what} that this version knows ({error}): upgrade") from error
+    return decoded(_token, data, "join token of the mesh")

@@ -248,8 +248,7 @@ class Registrar:
             raise _RefusedError("revoked", f"{name!r} was revoked")
 
     def _vouched(self, name: str, user: User, now: int) -> Enrolled:
-        jwt = self._authority.vouch(
-            user.role,
+        jwt = self._authority.issuer(user.role).vouch(
             name,
             user.public,
             now,
@@ -313,7 +312,9 @@ class Registrar:
             groups=request.groups,
         )
         pair = drawn.pair
-        jwt = self._authority.vouch("joiner", drawn.id, pair.public, now, ttl_s=request.ttl_s)
+        jwt = self._authority.issuer("joiner").vouch(
+            drawn.id, pair.public, now, ttl_s=request.ttl_s
+        )
         return token, Invitee(
             id=drawn.id, jwt=jwt, seed=pair.seed, role=request.role, expires=token.expires
         )

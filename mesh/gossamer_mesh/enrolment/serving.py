@@ -36,7 +36,7 @@ class Enrolling:
         """Connect and serve; `ConnectError` when the server is not there."""
         self._home = home
         pair, now = KeyPair.new("user"), int(time.time())
-        jwt = home.authority.vouch("registrar", subjects.REGISTRAR, pair.public, now)
+        jwt = home.authority.issuer("registrar").vouch(subjects.REGISTRAR, pair.public, now)
         access = Access(home.local_url, jwt=jwt, seed=pair.seed, ca=home.ca)
         name = subjects.session(subjects.REGISTRAR, secrets.token_hex(4))
         self._link = NatsLink.connect(access, name=name)

@@ -79,7 +79,10 @@ class Issuer:
         site: str = "",
         groups: tuple[str, ...] = (),
     ) -> str:
-        """Return a user's token; what its holder may do is in the scope of the signing key."""
+        """Return the token of a user whose public key is given; `ttl_s` 0: until it is revoked.
+
+        What its holder may do is in the scope of the signing key.
+        """
         tags = [f"{ROLE_TAG}{self.role}"]
         tags += [f"{SITE_TAG}{site}"] if site else []
         tags += [f"{GROUP_TAG}{group}" for group in groups]
@@ -189,20 +192,9 @@ class Authority:
 
     # -- for users ---------------------------------------------------------------------------
 
-    def vouch(
-        self,
-        role: Role,
-        name: str,
-        public: str,
-        now: int,
-        *,
-        ttl_s: int = 0,
-        site: str = "",
-        groups: tuple[str, ...] = (),
-    ) -> str:
-        """Return the token of a user whose public key is given; `ttl_s` 0: until it is revoked."""
-        issuer = Issuer(role, self.scopes[role], self.account.public)
-        return issuer.vouch(name, public, now, ttl_s=ttl_s, site=site, groups=groups)
+    def issuer(self, role: Role) -> Issuer:
+        """Return what vouches for users of a role."""
+        return Issuer(role, self.scopes[role], self.account.public)
 
     def grant(self, to: str, part: GrantPart, now: int, ttl_s: int) -> tuple[str, str]:
         """Return the number of a grant to a user, or to `group:NAME`, and the grant.

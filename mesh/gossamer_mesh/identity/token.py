@@ -35,11 +35,13 @@ class _Nkey(Algorithm):
 
     @staticmethod
     def to_jwk(key_obj: Any, as_dict: bool = False) -> Any:  # noqa: FBT001, FBT002  as PyJWT has it
-        raise NotImplementedError("NATS keys are not written as JWKs")
+        del key_obj, as_dict
+        raise CredentialsError("a key of NATS is not written as a JWK: give its own form")
 
     @staticmethod
     def from_jwk(jwk: Any) -> Any:
-        raise NotImplementedError("NATS keys are not written as JWKs")
+        del jwk
+        raise CredentialsError("a key of NATS is not written as a JWK: give its own form")
 
 
 _jws: Final = jwt.PyJWS(algorithms=[])

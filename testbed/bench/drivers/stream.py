@@ -30,11 +30,11 @@ Buffer = Any
 """`bytes` or a numpy array."""
 
 
-def drain(port: int, size: int) -> int:
+def drain(host: str, port: int, size: int) -> int:
     """Take `size` bytes from the client, as the call that runs in the worker."""
     room = bytearray(PIECE_BYTES)
     got = 0
-    with socket.create_connection(("127.0.0.1", port)) as stream:
+    with socket.create_connection((host, port)) as stream:
         while got < size:
             got += stream.recv_into(room)
     return got
@@ -54,11 +54,11 @@ def content(size: int, *, array: bool) -> Buffer:
     return made
 
 
-def over_tcp(mesh: gossamer.Mesh, size: int) -> float:
-    """Return the seconds that one stream takes."""
+def over_tcp(mesh: gossamer.Mesh, size: int, host: str = "127.0.0.1") -> float:
+    """Return the seconds that one stream takes, to who connects to `host`."""
     piece = os.urandom(PIECE_BYTES)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        task = mesh.submit(drain, listener.getsockname()[1], size)
+    with socket.create_server((host, 0)) as listener:
+        task = mesh.submit(drain, host, listener.getsockname()[1], size)
         stream, _ = listener.accept()
         with stream:
             begun = time.perf_counter()

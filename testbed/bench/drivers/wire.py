@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,55 +25,20 @@ from gossamer.agent_process import AgentOptions, command
 from gossamer_mesh import server_program
 from gossamer_mesh.access import Access
 from gossamer_mesh.wire import MAX_MESSAGE_BYTES
+from testbed.bench.drivers.stream import PIECE_BYTES, WAIT_S, over_mesh, over_tcp
 
 RATE: Final = "1gbit"
-NEAR: Final = ("gsm-near", "10.77.0.1")
-FAR: Final = ("gsm-far", "10.77.0.2")
-PIECE_BYTES: Final = 512 * 1024
+# Whoever else measures at the same time has a wire of its own.
+RUN: Final = os.environ.setdefault("GSM_WIRE", str(os.getpid()))
+NEAR: Final = (f"gsm-near-{RUN}", "10.77.0.1")
+FAR: Final = (f"gsm-far-{RUN}", "10.77.0.2")
 PORT: Final = 24_222
-WAIT_S: Final = 120.0
 END_S: Final = 10.0
 INSIDE: Final = "--inside"
 
 
-def drain(host: str, port: int, size: int) -> int:
-    """Take `size` bytes from the client, as the call that runs in the worker."""
-    room = bytearray(PIECE_BYTES)
-    got = 0
-    with socket.create_connection((host, port)) as stream:
-        while got < size:
-            got += stream.recv_into(room)
-    return got
-
-
-def length(data: bytes) -> int:
-    return len(data)
-
-
 def zeros(size: int) -> bytes:
     return bytes(size)
-
-
-def over_tcp(mesh: gossamer.Mesh, size: int) -> float:
-    """Return the seconds that one stream takes."""
-    piece = os.urandom(PIECE_BYTES)
-    with socket.create_server((NEAR[1], 0)) as listener:
-        task = mesh.submit(drain, NEAR[1], listener.getsockname()[1], size)
-        stream, _ = listener.accept()
-        with stream:
-            begun = time.perf_counter()
-            for _ in range(size // PIECE_BYTES):
-                stream.sendall(piece)
-            task.result(WAIT_S)
-            return time.perf_counter() - begun
-
-
-def there(mesh: gossamer.Mesh, data: bytes) -> float:
-    """Return the seconds from the call to its result: written down, sent, checked, read."""
-    begun = time.perf_counter()
-    if mesh.submit(length, data).result(WAIT_S) != len(data):
-        raise ValueError("the call got something else than was sent")
-    return time.perf_counter() - begun
 
 
 def back(mesh: gossamer.Mesh, size: int) -> float:
@@ -139,12 +103,12 @@ def inside(size: int, rounds: int, *, direct: bool) -> None:
                 )
             with mesh:
                 # The second connections are there from the first ones on.
-                there(mesh, os.urandom(PIECE_BYTES))
+                over_mesh(mesh, os.urandom(PIECE_BYTES))
                 back(mesh, PIECE_BYTES)
                 ratios: dict[str, list[float]] = {"there": [], "back": []}
                 for _ in range(rounds):
-                    tcp_s = over_tcp(mesh, size)
-                    ratios["there"].append(tcp_s / there(mesh, os.urandom(size)))
+                    tcp_s = over_tcp(mesh, size, NEAR[1])
+                    ratios["there"].append(tcp_s / over_mesh(mesh, os.urandom(size)))
                     ratios["back"].append(tcp_s / back(mesh, size))
             print(json.dumps(ratios))
         finally:

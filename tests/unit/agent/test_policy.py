@@ -25,7 +25,7 @@ ADAS = KeyPair.new("user").public
 
 
 def token_of(caller, role="client", now=NOW, **fields):
-    return MESH.vouch(role, caller.partition(".")[0], ADAS, int(now), **fields)
+    return MESH.issuer(role).vouch(caller.partition(".")[0], ADAS, int(now), **fields)
 
 
 def a_policy(people=None, deny=None, *, met=True, quota=Quota()):  # noqa: B008  it is a value
@@ -68,7 +68,7 @@ def test_who_has_not_said_who_it_is_is_a_stranger_whatever_its_name():
 def test_who_is_not_believed_is_told_why_and_what_was_believed_still_holds():
     policy = a_policy(met=False)
     assert "not signed by this mesh" in policy.met(
-        ROOT, Authority.new("lab").vouch("admin", "root", ADAS, int(NOW)), NOW
+        ROOT, Authority.new("lab").issuer("admin").vouch("root", ADAS, int(NOW)), NOW
     )
     assert why(policy, ROOT).startswith("identity: this user's token was not signed by this mesh")
     policy.met(ROOT, token_of(ROOT, "admin"), NOW)

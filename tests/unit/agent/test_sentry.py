@@ -38,7 +38,7 @@ class Scene:
     def start(self):
         """Start the agent anew."""
         self.policy = Policy("pi", Rules(), Witness(MESH.account_token(NOW)))
-        self.policy.met("ada.1", MESH.vouch("client", "ada", ADA, NOW), NOW)
+        self.policy.met("ada.1", MESH.issuer("client").vouch("ada", ADA, NOW), NOW)
         self.sentry = Sentry(
             self.network.link("pi"),
             self.policy,

@@ -17,7 +17,7 @@ AUTHORITY = Authority.new("lab")
 
 def credentials(role, name, site="", **fields):
     pair = KeyPair.new("user")
-    jwt = AUTHORITY.vouch(role, name, pair.public, NOW, site=site)
+    jwt = AUTHORITY.issuer(role).vouch(name, pair.public, NOW, site=site)
     return Access(URL, jwt=jwt, seed=pair.seed, **fields)
 
 

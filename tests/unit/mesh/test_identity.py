@@ -60,7 +60,9 @@ def test_what_is_no_key_is_no_key(text):
 @pytest.mark.parametrize("role", ROLES)
 def test_a_user_is_vouched_for_by_the_key_of_its_role(role):
     pair = KeyPair.new("user")
-    made = AUTHORITY.vouch(role, "pi-7", pair.public, NOW, ttl_s=60, site="f", groups=("a", "b"))
+    made = AUTHORITY.issuer(role).vouch(
+        "pi-7", pair.public, NOW, ttl_s=60, site="f", groups=("a", "b")
+    )
     claims = token.read(made, User, {AUTHORITY.scopes[role].public})
     assert (claims.name, claims.sub, claims.role) == ("pi-7", pair.public, role)
     assert (claims.site, claims.groups) == ("f", ("a", "b"))
@@ -71,7 +73,7 @@ def test_a_user_is_vouched_for_by_the_key_of_its_role(role):
 
 @given(st.data())
 def test_an_altered_token_is_refused(data):
-    made = AUTHORITY.vouch("client", "ada", KeyPair.new("user").public, NOW)
+    made = AUTHORITY.issuer("client").vouch("ada", KeyPair.new("user").public, NOW)
     at = data.draw(st.integers(0, len(made) - 1))
     put = data.draw(st.sampled_from("Ab9-_."))
     altered = made[:at] + put + made[at + 1 :]
@@ -83,7 +85,7 @@ def test_an_altered_token_is_refused(data):
 
 
 def test_who_signs_with_another_key_under_our_name_is_refused():
-    claims = peek(AUTHORITY.vouch("client", "ada", KeyPair.new("user").public, NOW), User)
+    claims = peek(AUTHORITY.issuer("client").vouch("ada", KeyPair.new("user").public, NOW), User)
     forged = token.sign(claims, KeyPair.new("account"))
     with pytest.raises(CredentialsError, match="altered"):
         token.read(forged, User, {AUTHORITY.scopes["client"].public})

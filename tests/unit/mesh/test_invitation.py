@@ -17,7 +17,7 @@ PAIR = KeyPair.new("user")
 MADE = Invitation(
     mesh="lab",
     url="tls://lab.example:4222",
-    jwt=Authority.new("lab").vouch("joiner", "gsm-0001", PAIR.public, NOW, ttl_s=3600),
+    jwt=Authority.new("lab").issuer("joiner").vouch("gsm-0001", PAIR.public, NOW, ttl_s=3600),
     seed=PAIR.seed,
     role="agent",
     expires=NOW + 3600,

@@ -36,7 +36,7 @@ class Town:
         self.voided: list[dict[str, int]] = []
         user = User(public=self.pair.public, role="agent", site="roof", expires=LIFETIME_S)
         self.put(subjects.USERS_BUCKET, "pi", user)
-        jwt = self.authority.vouch("agent", "pi", self.pair.public, 0, ttl_s=LIFETIME_S)
+        jwt = self.authority.issuer("agent").vouch("pi", self.pair.public, 0, ttl_s=LIFETIME_S)
         self.standing = Standing(Access("nats://h:1", jwt=jwt, seed=self.pair.seed))
         self.link = self.network.link("pi")
         self.renewal = Renewal(
@@ -121,7 +121,7 @@ def test_who_was_revoked_is_not_renewed():
 
 def test_what_does_not_expire_is_let_be():
     town = Town()
-    jwt = town.authority.vouch("agent", "pi", town.pair.public, 0)
+    jwt = town.authority.issuer("agent").vouch("pi", town.pair.public, 0)
     town.standing.access = Access("nats://h:1", jwt=jwt, seed=town.pair.seed)
     town.serve()
     town.renewal.start()

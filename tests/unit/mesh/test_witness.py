@@ -23,7 +23,7 @@ def a_witness(authority=OURS, **revoked):
 
 
 def ada(authority=OURS, role="client", now=NOW, **fields):
-    return authority.vouch(role, "ada", PAIR.public, now, **fields)
+    return authority.issuer(role).vouch("ada", PAIR.public, now, **fields)
 
 
 def test_a_user_has_the_role_of_the_key_that_signed_and_the_groups_it_was_given():
