@@ -2,8 +2,9 @@
 
 `{{name()}}` and `{{tag(site)}}` are filled in by nats-server, from the token of the user. Nothing
 else is allowed, so whoever speaks on a subject is who is named in it. Whoever may ask JetStream
-may have it answer on any subject, in the account's name; therefore links take no message that
-JetStream has sent (`link.nats_client`), and buckets are made by `founder` alone.
+may have it answer on any subject but those that `subjects.written` makes, in the account's name;
+therefore links take no message that JetStream has sent (`link.nats_client`), buckets are written
+to where it cannot answer (`link.nats_buckets`), and made by `founder` alone.
 """
 
 from __future__ import annotations
@@ -58,10 +59,6 @@ def _reading(*buckets: str) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _key(bucket: str, key: str) -> str:
-    return f"$KV.{bucket}.{key}"
-
-
 _AGENT: Final = Permission(
     (
         subjects.heartbeat(SITE, NAME),
@@ -72,7 +69,7 @@ _AGENT: Final = Permission(
         # To itself: the answer to a claim of its name, and a second connection's first word.
         subjects.all_inboxes(NAME),
         subjects.chunks(NAME, NAME),
-        _key(subjects.AGENTS_BUCKET, NAME),
+        subjects.written(subjects.AGENTS_BUCKET, NAME),
         subjects.enrol_renew(NAME),
         *_reading(*READ),
     ),
@@ -93,8 +90,8 @@ _CLIENT: Final = Permission(
         subjects.blob(_ANY, _SESSION),
         subjects.chunks(_ANY, _SESSION),
         subjects.chunks(_SESSION, _SESSION),
-        _key(subjects.FUNCTIONS_BUCKET, ">"),
-        _key(subjects.CODE_BUCKET, ">"),
+        subjects.written(subjects.FUNCTIONS_BUCKET, ">"),
+        subjects.written(subjects.CODE_BUCKET, ">"),
         subjects.enrol_renew(NAME),
         *_reading(*READ),
     ),
@@ -113,9 +110,9 @@ _REGISTRAR: Final = Permission(
     (
         # Whom it answers it looks at itself: only ever who has asked, in their own inbox.
         subjects.all_inboxes(_ANY),
-        _key(subjects.USERS_BUCKET, ">"),
-        _key(subjects.TOKENS_BUCKET, ">"),
-        _key(subjects.GRANTS_BUCKET, ">"),
+        subjects.written(subjects.USERS_BUCKET, ">"),
+        subjects.written(subjects.TOKENS_BUCKET, ">"),
+        subjects.written(subjects.GRANTS_BUCKET, ">"),
         *_reading(subjects.USERS_BUCKET, subjects.TOKENS_BUCKET, subjects.GRANTS_BUCKET),
     ),
     (subjects.all_enrolments(), subjects.all_inboxes(NAME)),
@@ -134,7 +131,7 @@ _FOUNDER: Final = Permission(
 
 _GRANTS: Final = Permission(
     # Who has this key signs grants; whom it vouches for may put them where agents find them.
-    (_key(subjects.GRANTS_BUCKET, ">"), *_reading(subjects.GRANTS_BUCKET)),
+    (subjects.written(subjects.GRANTS_BUCKET, ">"), *_reading(subjects.GRANTS_BUCKET)),
     (subjects.all_inboxes(NAME),),
 )
 

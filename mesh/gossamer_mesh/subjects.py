@@ -16,6 +16,12 @@ from gossamer_mesh.errors import ConfigError, ProtocolError
 
 ROOT: Final = "gsm.v1"
 INBOX: Final = "_INBOX."
+KEPT: Final = "$KV."
+"""Before the bucket's name and a key, where what a bucket keeps is found."""
+
+_WRITTEN: Final = "_R_."
+"""Nobody can have anything answered on a subject that begins so: nats-server refuses to."""
+
 AGENTS_BUCKET: Final = "gsm-agents"
 FUNCTIONS_BUCKET: Final = "gsm-functions"
 CODE_BUCKET: Final = "gsm-code"
@@ -161,6 +167,16 @@ def chunks(asker: str, holder: str) -> str:
 
 def all_chunks(asker: str) -> str:
     return f"{ROOT}.bin.{asker}.>"
+
+
+def kept(bucket: str, key: str) -> str:
+    """Where what a bucket keeps under `key` is read."""
+    return f"{KEPT}{bucket}.{key}"
+
+
+def written(bucket: str, key: str) -> str:
+    """Where a bucket is told what to keep under `key`."""
+    return f"{_WRITTEN}{bucket}.{key}"
 
 
 def function_key(name: str, version: int) -> str:

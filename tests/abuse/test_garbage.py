@@ -137,14 +137,16 @@ def test_nonsense_under_a_name_of_its_own(
                 fields = {**fields_of(document), "agent": "mallory", "incarnation": number}
                 fields["left"] = number % 50 == 0
                 document = capability.Capabilities(**fields)
-                raw.publish(f"$KV.{subjects.AGENTS_BUCKET}.mallory", capability.encode(document))
+                raw.publish(
+                    subjects.written(subjects.AGENTS_BUCKET, "mallory"), capability.encode(document)
+                )
             for caller in names:
                 out = garbage.silly(wire.Out, rng)
                 out = wire.Out(out.seq, rng.choice((1, 2, number)), state, out.records)
                 raw.publish(subjects.out(caller, "mallory"), wire.encode(out))
         raw.publish(subjects.control("yard", "mallory"), wire.encode(wire.Leave()))
         raw.publish(subjects.control("steady", "mallory"), wire.encode(wire.Leave()))
-        raw.publish(f"$KV.{subjects.AGENTS_BUCKET}.mallory", b"")
+        raw.publish(subjects.written(subjects.AGENTS_BUCKET, "mallory"), b"")
         raw.flush()
         check(ground, bystander)
         told.happened = f"{NONSENSE} of each kind of message believed of nobody else; all calls run"

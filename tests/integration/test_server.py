@@ -20,7 +20,7 @@ import pytest
 
 import gossamer_mesh
 from gossamer_mesh import access as access_file
-from gossamer_mesh import server_program
+from gossamer_mesh import server_program, subjects
 from gossamer_mesh.access import Access
 from gossamer_mesh.errors import ServerError
 from gossamer_mesh.identity.authority import Authority
@@ -124,6 +124,17 @@ def test_everything_it_leaves_on_disk_is_private(server: Server):
 
 def test_the_access_file_tells_how_to_reach_it(server: Server):
     assert access_file.load(server.directory / "access.json") == server.access
+
+
+def test_a_mesh_whose_buckets_another_version_made_says_so(tmp_path: Path):
+    first = start(tmp_path)
+    one, name = anybody(tmp_path / "access.json"), f"KV_{subjects.FUNCTIONS_BUCKET}"
+    assert "error" not in ask(one, f"$JS.API.STREAM.DELETE.{name}", {})
+    before = {"name": name, "subjects": [subjects.kept(subjects.FUNCTIONS_BUCKET, ">")]}
+    assert "error" not in ask(one, f"$JS.API.STREAM.CREATE.{name}", {**before, "storage": "file"})
+    first.stop()
+    with pytest.raises(ServerError, match="as another version of Gossamer makes it"):
+        start(tmp_path)
 
 
 def test_a_restart_keeps_credentials_and_stored_data(tmp_path: Path):

@@ -226,7 +226,11 @@ def test_a_tenant_hears_nothing_of_another(scene: Scene, tenant: Raw) -> None:
 
 @pytest.mark.parametrize(
     "subject",
-    [subjects.run(AGENT, "owner.s1"), subjects.heartbeat("field", AGENT), "$KV.gsm-agents.pi"],
+    [
+        subjects.run(AGENT, "owner.s1"),
+        subjects.heartbeat("field", AGENT),
+        subjects.written("gsm-agents", "pi"),
+    ],
 )
 def test_a_tenant_says_nothing_to_another(scene: Scene, tenant: Raw, subject: str) -> None:
     mark = scene.mark()

@@ -19,7 +19,8 @@ OPEN = {"heartbeat", "all_heartbeats"}
 """What every client may hear of everybody."""
 
 PARTS = {"check_name", "as_name", "session", "user_of", "speaker", "function_key"}
-"""What makes no whole subject, but parts of one, or a key."""
+PARTS |= {"kept", "written"}
+"""What makes no whole subject but parts of one, or a key (see `test_store`)."""
 
 NOTHING_OF_ITS_OWN = {"joiner jo": "jo", "founder fay": "fay"}
 CALLER = "<caller>"

@@ -6,12 +6,13 @@ import base64
 import itertools
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 
 from gossamer_mesh import capability, permissions, subjects, wire
 from gossamer_mesh.wire import Call, Drain, Job, Run
-from tests.matrix.conftest import AGENT, PEOPLE, Scene, row, say_in_vain
+from tests.matrix.conftest import AGENT, KNOWN, PEOPLE, Scene, row, say_in_vain
 from tests.matrix.people import until
 
 STREAMS = [f"KV_{bucket}" for bucket in subjects.BUCKETS]
@@ -34,7 +35,7 @@ ASKS = [
     f"$JS.API.CONSUMER.MSG.NEXT.{STREAMS[0]}.spy",
 ]
 WHERE = f"KV_{subjects.FUNCTIONS_BUCKET}"
-_keys = (f"$KV.{subjects.FUNCTIONS_BUCKET}.eve.{number}" for number in itertools.count(1))
+_numbers = itertools.count(1)
 REGISTRY = (subjects.FUNCTIONS_BUCKET, subjects.CODE_BUCKET)
 TAKES_S = 0.5
 
@@ -89,11 +90,11 @@ def open_to(who: str, bucket: str) -> tuple[pytest.MarkDecorator, ...]:
     ],
 )
 def test_nobody_writes_anothers_key(scene: Scene, who: str, bucket: str) -> None:
-    say_in_vain(scene, who, f"$KV.{bucket}.{AGENT}", f"_INBOX.{PEOPLE[who][1]}.answer")
+    say_in_vain(scene, who, subjects.written(bucket, AGENT), f"_INBOX.{PEOPLE[who][1]}.answer")
 
 
 def test_a_client_has_no_document_not_even_its_own(scene: Scene) -> None:
-    say_in_vain(scene, "client eve", f"$KV.{subjects.AGENTS_BUCKET}.eve")
+    say_in_vain(scene, "client eve", subjects.written(subjects.AGENTS_BUCKET, "eve"))
 
 
 # -- JetStream, asked to answer in another's place -------------------------------------------------
@@ -105,11 +106,12 @@ def deliver(scene: Scene, value: bytes, subject: str) -> None:
     This server sends nothing where nobody listens to just that subject, and on a mesh hardly
     anybody does; we do, for her. Return when it has been sent.
     """
-    eve, mine = scene.person("client eve"), next(_keys)
-    assert "error" not in json.loads(eve.ask(mine, value))
+    eve, name = scene.person("client eve"), f"c{next(_numbers)}"
+    mine = subjects.kept(subjects.FUNCTIONS_BUCKET, f"eve.{name}")
+    put = subjects.written(subjects.FUNCTIONS_BUCKET, f"eve.{name}")
+    assert "error" not in json.loads(eve.ask(put, value))
     scene.sees.hear(subject)
     scene.sees.heard()
-    name = mine.rpartition(".")[2]
     wanted = {
         "deliver_subject": subject,
         "ack_policy": "none",
@@ -205,24 +207,26 @@ def test_blobs_names_and_answers_that_jetstream_brings_are_none(scene: Scene) ->
     row('"nobody is there", by a consumer', "client eve", "ignored", "nobody")
 
 
-def test_jetstream_writes_no_document_for_anybody(scene: Scene) -> None:
-    """By a consumer that delivers to the key of another."""
-    key = f"$KV.{subjects.AGENTS_BUCKET}.bay"
+@pytest.mark.parametrize("spell", [subjects.kept, subjects.written])
+def test_jetstream_writes_no_document_for_anybody(
+    scene: Scene, spell: Callable[[str, str], str]
+) -> None:
+    """By a consumer that delivers to where another's document is written, or is found."""
     found = capability.encode(scene.client._client._directory.listed["bay"].document)
     forged = found.replace(b"bay", b"bad")
+    key = spell(subjects.AGENTS_BUCKET, "bay")
     deliver(scene, forged, key)
     time.sleep(TAKES_S)
     # Its owner may have written it anew meanwhile.
-    kept = base64.b64decode(str(last(scene, key)["data"]))
+    kept = base64.b64decode(str(last(scene, subjects.AGENTS_BUCKET, "bay")["data"]))
     happened = "IT WAS WRITTEN" if kept == forged else "nothing"
-    row("another's document, by a consumer", "client eve", happened, "nobody")
+    row(f"another's document at {key}, by a consumer", "client eve", happened, "nobody")
     assert kept != forged
 
 
-def last(scene: Scene, key: str) -> dict[str, object]:
-    stream = "KV_" + key.split(".")[1]
-    asked = json.dumps({"last_by_subj": key}).encode()
-    found = json.loads(scene.sees.ask(f"$JS.API.STREAM.MSG.GET.{stream}", asked))["message"]
+def last(scene: Scene, bucket: str, key: str) -> dict[str, object]:
+    asked = json.dumps({"last_by_subj": subjects.kept(bucket, key)}).encode()
+    found = json.loads(scene.sees.ask(f"$JS.API.STREAM.MSG.GET.KV_{bucket}", asked))["message"]
     return {"seq": found["seq"], "data": found["data"]}
 
 
@@ -255,17 +259,31 @@ def test_an_answer_of_jetstreams_is_no_result(
     row("JetStream's answer as a result", "agent rogue", "ignored", "client (log)")
 
 
-@pytest.mark.xfail(
-    reason="open: an answer of JetStream's is kept where the asker has it sent", strict=True
-)
-def test_an_answer_of_jetstreams_is_not_kept_as_a_document(scene: Scene) -> None:
-    key = f"$KV.{subjects.AGENTS_BUCKET}.nobody"
-    scene.sees.ask(key, b"the document")
-    before = last(scene, key)
-    scene.person("client eve").say(f"$JS.API.STREAM.INFO.{WHERE}", b"", key)
-    deadline = time.monotonic() + TAKES_S
-    while last(scene, key) == before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    if last(scene, key) != before:
-        row("JetStream's answer as a document", "client eve", "OPEN: it is kept", "who reads it")
-    assert last(scene, key) == before
+def keep(scene: Scene, bucket: str) -> dict[str, object]:
+    """Have a bucket keep a document under a key that is nobody's."""
+    kept = json.loads(scene.sees.ask(subjects.written(bucket, "nobody"), b"the document"))
+    assert "error" not in kept
+    return last(scene, bucket, "nobody")
+
+
+@pytest.mark.parametrize("bucket", subjects.BUCKETS)
+def test_jetstream_is_not_told_to_answer_where_a_bucket_is_written(
+    scene: Scene, bucket: str
+) -> None:
+    before, where = keep(scene, bucket), subjects.written(bucket, "nobody")
+    eve = scene.person("client eve")
+    eve.told.clear()
+    eve.say(f"$JS.API.STREAM.INFO.{WHERE}", b"", where)
+    until(lambda: any("with reply of" in each for each in eve.told))
+    assert last(scene, bucket, "nobody") == before
+    row(f"JetStream's answer at {where}", "client eve", "refused", KNOWN)
+
+
+@pytest.mark.parametrize("bucket", subjects.BUCKETS)
+def test_an_answer_of_jetstreams_is_not_kept_as_a_document(scene: Scene, bucket: str) -> None:
+    before, where = keep(scene, bucket), subjects.kept(bucket, "nobody")
+    scene.sees.hear(where)
+    scene.person("client eve").say(f"$JS.API.STREAM.INFO.{WHERE}", b"", where)
+    until(lambda: any(each.subject == where for each in scene.sees.heard()))
+    assert last(scene, bucket, "nobody") == before
+    row(f"JetStream's answer at {where}", "client eve", "said, and not kept", "nobody")

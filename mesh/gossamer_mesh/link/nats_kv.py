@@ -13,8 +13,10 @@ import nats.errors
 import nats.js.errors
 from nats.js.api import KeyValueConfig, StorageType
 
+from gossamer_mesh import subjects
 from gossamer_mesh.errors import ConnectError, MeshError, ServerError
 from gossamer_mesh.link import Entry, Status
+from gossamer_mesh.link.nats_buckets import Buckets
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -28,6 +30,9 @@ QUIET_S: Final = 3600.0
 
 _WRONG_REVISION: Final = 10071
 """JetStream's code for "wrong last sequence"."""
+
+_MADE_OTHERWISE: Final = 10058
+"""JetStream's code for "stream name already in use with a different configuration"."""
 
 _FAILURES: Final = (nats.errors.Error, OSError, asyncio.TimeoutError)
 
@@ -66,17 +71,23 @@ class _JetStream(Protocol):
     async def get_msg(self, stream_name: str, *, subject: str) -> _Stored: ...
 
 
-class _Connection(Protocol):
-    def jetstream(self, *, timeout: float) -> _JetStream: ...
+def _jetstream(client: Client) -> _JetStream:
+    return cast("_JetStream", Buckets(client, timeout=REQUEST_S))
 
 
 async def make(client: Client, buckets: Sequence[str]) -> None:
     """Make the buckets that are missing; `ServerError` if one cannot be made."""
-    js = cast("_Connection", client).jetstream(timeout=REQUEST_S)
+    js = _jetstream(client)
     for bucket in buckets:
         try:
             await _make(js, bucket)
         except _FAILURES as error:
+            if getattr(error, "err_code", 0) == _MADE_OTHERWISE:
+                raise ServerError(
+                    f"bucket {bucket!r} is there, but as another version of Gossamer makes it: "
+                    "start the mesh anew in an empty directory, and register and enrol again",
+                    bucket=bucket,
+                ) from error
             raise ServerError(
                 f"bucket {bucket!r} cannot be made ({str(error) or type(error).__name__})",
                 bucket=bucket,
@@ -163,7 +174,7 @@ class NatsKeyValue:
     async def _open(self) -> _Bucket:
         client = self._link.client
         if self._bucket is None or self._of is not client:
-            js = cast("_Connection", client).jetstream(timeout=REQUEST_S)
+            js = _jetstream(client)
             try:
                 bucket = await js.key_value(self._name)
             except nats.js.errors.BucketNotFoundError:
@@ -218,10 +229,10 @@ class NatsKeyValue:
     async def _stored_at(self, key: str, done: Callable[[float | MeshError | None], None]) -> None:
         try:
             await self._open()
-            js = cast("_Connection", self._link.client).jetstream(timeout=REQUEST_S)
             # nats-py's bucket leaves the time out.
-            subject = f"$KV.{self._name}.{key}"
-            found = await js.get_msg(f"KV_{self._name}", subject=subject)
+            found = await _jetstream(self._link.client).get_msg(
+                f"KV_{self._name}", subject=subjects.kept(self._name, key)
+            )
         except nats.js.errors.NotFoundError:
             done(None)
         except _FAILURES as error:

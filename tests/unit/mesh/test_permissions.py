@@ -31,7 +31,7 @@ SAID_BY_AGENTS = [
     lambda name: subjects.out(ADA, name),
     lambda name: subjects.chunks(ADA, name),
     lambda name: subjects.blob(ADA, name),
-    lambda name: f"$KV.{subjects.AGENTS_BUCKET}.{name}",
+    lambda name: subjects.written(subjects.AGENTS_BUCKET, name),
     subjects.join_claim,
 ]
 SAID_BY_CALLERS = [
