@@ -11,12 +11,18 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from gossamer_agent import config
 from gossamer_agent.secrecy import close_memory
 from gossamer_mesh.errors import ConfigError, MeshError
+
+if TYPE_CHECKING:
+    from gossamer_mesh.access import Access
+
+_LINE_BYTES: Final = 64 * 1024
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
         access=options.access,
         slots=options.slots,
     )
-    if settings.access is None and options.join_fd is None:
+    if settings.access is None and options.join_fd is None and not options.await_access:
         raise ConfigError(
             "no mesh to join: give --access FILE, or set mesh.access in the configuration "
             "(`gossamer up` makes a local mesh)"
@@ -61,18 +67,11 @@ def _run(options: argparse.Namespace) -> int:
     zygote = ZygoteProcess(settings.preload)
     try:
         from gossamer_agent import daemon  # noqa: PLC0415  see the module
-        from gossamer_mesh import access  # noqa: PLC0415  see the module
         from gossamer_mesh.acting import as_agent  # noqa: PLC0415  see the module
 
         if options.join_fd is not None:
             settings = _joined(settings, options.join_fd)
-        assert settings.access is not None
-        found = access.load(settings.access)
-        if options.forget_access:
-            # It was made for this start alone, and has a password in it.
-            settings.access.unlink(missing_ok=True)
-        else:
-            found = msgspec.structs.replace(found, file=str(settings.access.absolute()))
+        found = _access(settings.access, options)
 
         def ready(pid: int) -> None:
             _tell(options.ready_fd, {"ready": True, "name": settings.name, "pid": pid})
@@ -86,6 +85,30 @@ def _run(options: argparse.Namespace) -> int:
         )
     finally:
         zygote.end()
+
+
+def _access(path: Path | None, options: argparse.Namespace) -> Access:
+    from gossamer_mesh import access  # noqa: PLC0415  see the module
+
+    if path is None:
+        return access.decode(_awaited(options.lifeline_fd), "what came over the lifeline")
+    found = access.load(path)
+    if options.forget_access:
+        # It was made for this start alone, and has a password in it.
+        path.unlink(missing_ok=True)
+        return found
+    return msgspec.structs.replace(found, file=str(path.absolute()))
+
+
+def _awaited(lifeline: int) -> bytes:
+    """Return the line that comes over the lifeline; `MeshError` if it ends before."""
+    line = b""
+    while not line.endswith(b"\n"):
+        read = os.read(lifeline, _LINE_BYTES)
+        if not read:
+            raise MeshError("whoever started this agent has ended, or has no mesh for it")
+        line += read
+    return line
 
 
 def _joined(settings: config.AgentConfig, fd: int) -> config.AgentConfig:
@@ -110,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--label", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
     add("--access", type=Path, metavar="FILE", help="the access file of the mesh to join")
     add("--forget-access", action="store_true", help="remove that file when it has been read")
+    add("--await-access", action="store_true", help="read the access from the lifeline instead")
     add("--join-fd", type=int, help="read a join token there, and join with it")
     add("--slots", type=int, help="how many CPUs tasks may use (default: all there are)")
     add("--log-file", type=Path, metavar="FILE", help="append the log there (default: stderr)")

@@ -9,15 +9,17 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gossamer_agent.allowance import Allowance
-from gossamer_mesh import kept, subjects
-from gossamer_mesh.code.function import FunctionCode
+from gossamer_mesh import subjects
 from gossamer_mesh.errors import MeshError, ProtocolError
 from gossamer_mesh.link import Entry, Link
 from gossamer_mesh.registered import Registered
 from gossamer_mesh.registry import Registry
+
+if TYPE_CHECKING:
+    from gossamer_mesh.code.function import FunctionCode
 
 AGAIN_S: Final = 5.0
 """Code that could not be fetched is asked for again after so long."""
@@ -99,8 +101,11 @@ class Gate:
         elif found is None or found.value is None:
             _log.warning("the code of %s is not in the registry: it cannot run here", entry)
         else:
+            # Slow to import, and only for agents with an allow-list.
+            from gossamer_mesh.kept import unpack  # noqa: PLC0415  see above
+
             try:
-                self._code[entry.content] = kept.unpack(entry, found.value)
+                self._code[entry.content] = unpack(entry, found.value)
             except ProtocolError as error:
                 _log.warning("%s: it cannot run here", error)
         self._tell_what_is_here()

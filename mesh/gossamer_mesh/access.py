@@ -80,21 +80,25 @@ def load(path: Path) -> Access:
 
     `ConfigError` if it is missing, is not an access file, or can be read by others.
     """
-    data = read_private(path, "the access file")
+    return decode(read_private(path, "the access file"), str(path))
+
+
+def decode(data: bytes, source: str) -> Access:
+    """Return the access that `data` is, else `ConfigError`, which names where it was found."""
     try:
         access = _decoder.decode(data)
         named = bool(access.jwt and access.seed) or bool(access.user and access.password)
         name = access.name
     except (ValueError, RecursionError, CredentialsError) as error:
         raise ConfigError(
-            f"{path} is not an access file ({error}): expected JSON with url, jwt and seed",
-            path=str(path),
+            f"{source} is not an access file ({error}): expected JSON with url, jwt and seed",
+            path=source,
         ) from error
     if not (named and name):
         raise ConfigError(
-            f"{path} is not an access file (it says not who we are): expected JSON with url, jwt "
+            f"{source} is not an access file (it says not who we are): expected JSON with url, jwt "
             "and seed",
-            path=str(path),
+            path=source,
         )
     # What a person wrote by hand is held to the same rules as an address on the command line.
     return msgspec.structs.replace(access, url=_address(access.url), file="")

@@ -6,7 +6,6 @@ import time
 
 from gossamer_mesh.access import Access
 from gossamer_mesh.errors import ConfigError
-from gossamer_mesh.identity.authority import Issuer
 from gossamer_mesh.identity.claims import User, peek
 from gossamer_mesh.identity.nkey import KeyPair
 
@@ -20,6 +19,9 @@ def as_agent(access: Access, name: str, site: str) -> Access:
         return access
     claims = peek(access.jwt, User)
     if access.issuer:
+        # Slow to import, and of no use to an agent with credentials of its own.
+        from gossamer_mesh.identity.authority import Issuer  # noqa: PLC0415  see above
+
         pair = KeyPair.new("user")
         issuer = Issuer("agent", KeyPair.from_seed(access.issuer), claims.nats.issuer_account)
         jwt = issuer.vouch(name, pair.public, int(time.time()), site=site)

@@ -5,6 +5,7 @@ Works from any thread, unlike PR_SET_PDEATHSIG, which fires when the starting *t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
@@ -25,6 +26,11 @@ class Lifeline:
         if not self._handed_over:
             self._handed_over = True
             os.close(self.reader)
+
+    def say(self, line: bytes) -> None:
+        """Send the reader a line before it sees the end, unless it has ended. Blocks if long."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._writer, line + b"\n")
 
     def close(self) -> None:
         """Let go: the reader sees end of file. Idempotent."""

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gossamer.async_mesh import AsyncMesh, open_mesh
+    from gossamer.connecting import connect
     from gossamer.executor import MeshExecutor
     from gossamer.functions import function
     from gossamer.hints import cheapest, fastest, greenest, nearest, spread
     from gossamer.inclusion import explain_function, include
     from gossamer.inside import CurrentTask, current_task, progress
-    from gossamer.mesh import Mesh, connect
+    from gossamer.mesh import Mesh
     from gossamer.ref import Ref
     from gossamer.task import Task, Timings
     from gossamer.transcript import LogLine, Progress
@@ -117,7 +118,7 @@ _HOMES = {
     "Task": "gossamer.task",
     "Timings": "gossamer.task",
     "cheapest": "gossamer.hints",
-    "connect": "gossamer.mesh",
+    "connect": "gossamer.connecting",
     "current_task": "gossamer.inside",
     "explain_function": "gossamer.inclusion",
     "fastest": "gossamer.hints",

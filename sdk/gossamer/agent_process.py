@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from gossamer_mesh.access import Access
 from gossamer_mesh.errors import ConfigError, MeshError
 from gossamer_mesh.lifeline import Lifeline
 from gossamer_mesh.process import Child, Process, spawn
@@ -59,7 +60,7 @@ def require() -> None:
 
 
 def command(access: Path | None, options: AgentOptions) -> list[str]:
-    """Return the command line of an agent with these options."""
+    """Return the command line of an agent with these options; no access: it brings its own."""
     # -P: a trio.py or queue.py in the user's directory must not become the agent's.
     parts = [sys.executable, "-P", "-m", "gossamer_agent"]
     flags = {
@@ -91,6 +92,11 @@ class AgentProcess:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    def give(self, access: Access) -> None:
+        """Tell an agent that was launched without access how to reach the mesh, and as whom."""
+        assert self._lifeline is not None
+        self._lifeline.say(msgspec.json.encode(access))
 
     def wait_ready(self, within_s: float = READY_S) -> None:
         """Return when it has joined the mesh; `MeshError` with its reason when it could not."""
@@ -139,7 +145,7 @@ class AgentProcess:
 
 
 def launch(
-    access: Path,
+    access: Path | None,
     options: AgentOptions,
     *,
     log: Path,
@@ -148,7 +154,8 @@ def launch(
 ) -> AgentProcess:
     """Start an agent and return at once; `wait_ready` tells when it has joined.
 
-    With `lifeline` it drains and ends when this process ends, however that ends.
+    With `lifeline` it drains and ends when this process ends, however that ends. With a lifeline
+    and no `access` it waits, when it is as far as that, for what `give` brings.
     """
     with contextlib.ExitStack() as undo, contextlib.ExitStack() as handed:
         ready, report = os.pipe()
@@ -162,6 +169,7 @@ def launch(
             undo.callback(line.close)
             handed.callback(line.handed_over)
             parts += "--lifeline-fd", str(line.reader)
+            parts += ("--await-access",) if access is None else ()
             keep.append(line.reader)
         child = spawn(parts, log=log, directory=directory, keep=tuple(keep))
         undo.pop_all()

@@ -17,8 +17,8 @@ from typing import (
 )
 
 from gossamer import _aio
-from gossamer.mesh import connect
-from gossamer.peer import LEASE_S
+from gossamer.connecting import connect
+from gossamer.lease import LEASE_S
 from gossamer.submitter import NAMED
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeVar, cast
 
 from gossamer.effects import Collect, Effect, Ended, Leave, Running, SendControl, SendRun, Told
 from gossamer.keeper import Keeper
-from gossamer.peer import LEASE_S
+from gossamer.lease import LEASE_S
 from gossamer.sending import SETTLE_S
 from gossamer.work import Job, Work, new_work
 from gossamer_mesh import subjects, wire

@@ -14,12 +14,14 @@ from gossamer import agent_process
 from gossamer.agent_process import READY_S, AgentOptions, AgentProcess
 from gossamer_mesh import server as embedded_server
 from gossamer_mesh.access import Access
+from gossamer_mesh.acting import as_agent
 from gossamer_mesh.errors import MeshError
 from gossamer_mesh.owned import own, sweep
 from gossamer_mesh.places import runtime_dir
 from gossamer_mesh.server import Server
 
 _PREFIX: Final = "mesh-"
+_SITE: Final = "local"
 _END_S: Final = 3.0
 
 
@@ -42,16 +44,20 @@ class Embedded:
         return self._server.access
 
     def start(self, agents: int) -> None:
-        self._server = embedded_server.start(self.directory / "server", lifeline=True)
-        for number in range(1, agents + 1):
+        names = [f"local-{number}" for number in range(1, agents + 1)]
+        # First, because it takes them longer to be ready than it takes the server.
+        for name in names:
             self.agents.append(
                 agent_process.launch(
-                    self.directory / "server" / "access.json",
-                    AgentOptions(name=f"local-{number}", site="local"),
-                    log=self.directory / f"agent-{number}.log",
+                    None,
+                    AgentOptions(name=name, site=_SITE),
+                    log=self.directory / f"{name}.log",
                     lifeline=True,
                 )
             )
+        self._server = embedded_server.start(self.directory / "server", lifeline=True)
+        for name, agent in zip(names, self.agents, strict=True):
+            agent.give(as_agent(self.access, name, _SITE))
 
     def wait_ready(self, within_s: float = READY_S) -> None:
         """Return when every agent has joined; `MeshError` with the reason of the first not to."""

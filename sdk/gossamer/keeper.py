@@ -21,8 +21,9 @@ from gossamer.effects import Effect
 from gossamer.ends import Ends
 from gossamer.hearing import Hearing, report
 from gossamer.hedging import Hedges
+from gossamer.lease import LEASE_S
 from gossamer.lessons import Lessons
-from gossamer.peer import LEASE_S, Peer
+from gossamer.peer import Peer
 from gossamer.placing import Placing
 from gossamer.sending import Sending
 from gossamer.stuck import Stuck

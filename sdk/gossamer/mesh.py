@@ -9,9 +9,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from gossamer import contexts
 from gossamer.client import Client, new_name
-from gossamer.peer import LEASE_S
+from gossamer.lease import LEASE_S
 from gossamer.submitter import Submitter
 from gossamer_mesh.access import Standing
 from gossamer_mesh.errors import ConfigError
@@ -36,10 +35,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SEEN_S: Final = 2.0
-SHORTEST_LEASE_S: Final = 1.0
-LONGEST_LEASE_S: Final = 7 * 86_400.0
-"""What agents grant at most."""
-
 LOOK_S: Final = 0.01
 """An agent that says it has joined is seen here moments later; looked for this often."""
 
@@ -278,51 +273,6 @@ class Mesh(Submitter):
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
         return f"<Mesh {self.url or 'in memory'} as {self.name}: {state}>"
-
-
-def connect(
-    target: str | os.PathLike[str] | None = None,
-    *,
-    lease: float | str = LEASE_S,
-    direct: bool = True,
-) -> Mesh:
-    """Open a mesh.
-
-    Which one: `target` (an address, a context's name or an access file), else $GOSSAMER_CONTEXT,
-    the current context, $GOSSAMER_URL, the local mesh of `gossamer up`, else a throw-away mesh
-    with one agent that ends with this process.
-
-    `lease`, in seconds or like "2min": for how long agents forgive our silence. A process that
-    is killed, or cut off for longer, has its queued calls dropped and its running ones ended
-    there, unless they have `orphans="finish"`.
-
-    `direct=False`: large payloads never travel over connections of their own between an agent and
-    this process, for which the one that awaits something listens, at the address from which it
-    reaches the server and only meanwhile; all go through the server.
-
-    Raises `ConnectError` when no server answers, `CredentialsError` when it refuses us,
-    `ConfigError` when what is named does not exist.
-    """
-    lease_s = _lease(lease)
-    access = contexts.resolve(target)
-    if access is not None:
-        return Mesh.open(access, lease_s=lease_s, direct=direct)
-    from gossamer.embedded import embedded  # noqa: PLC0415  only where a mesh is to be started
-
-    own = embedded()
-    return Mesh.open(own.access, own=own, lease_s=lease_s, direct=direct)
-
-
-def _lease(lease: float | str) -> float:
-    lease_s = parse_seconds(lease)
-    if not SHORTEST_LEASE_S <= lease_s <= LONGEST_LEASE_S:
-        raise ConfigError(
-            f"lease is {lease!r}; allowed: from {SHORTEST_LEASE_S:g} s, which is four signs of "
-            f"life, to {LONGEST_LEASE_S / 86_400:g} days",
-            key="lease",
-            value=lease,
-        )
-    return lease_s
 
 
 class _AtExit:

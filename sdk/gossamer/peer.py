@@ -13,12 +13,12 @@ from typing import Final
 
 from gossamer.arrivals import Arrivals
 from gossamer.effects import Effect, SendControl, SendRun
+from gossamer.lease import LEASE_S
 from gossamer.work import Job, Work
 from gossamer_mesh import wire
 from gossamer_mesh.task import State
 from gossamer_placement.candidate import Candidate
 
-LEASE_S: Final = 30.0
 """How long an agent may be silent that owes us something, and we, unless it is told otherwise."""
 
 RESEND_S: Final = 1.0

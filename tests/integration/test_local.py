@@ -33,6 +33,7 @@ for flag in ("--access", "--name", "--site", "--config", "--log-file"):
 parser.add_argument("--label", action="append")
 parser.add_argument("--lifeline-fd", type=int)
 parser.add_argument("--ready-fd", type=int)
+parser.add_argument("--await-access", action="store_true")
 given = parser.parse_args()
 behaviour = os.environ.get("BEHAVIOUR", "")
 if behaviour == "crash":
@@ -48,6 +49,9 @@ if behaviour != "silent":
     os.close(given.ready_fd)
 if given.lifeline_fd is None or behaviour == "deaf":
     time.sleep(600)
+if given.await_access:
+    while os.read(given.lifeline_fd, 1).strip():
+        pass
 os.read(given.lifeline_fd, 1)
 """
 
