@@ -142,3 +142,10 @@ def test_what_has_run_is_in_the_audit_and_what_was_refused_is_not(fleet, capsys)
     assert "ok after " in first
     assert "divmod (" in second
     assert "error after " in second
+
+
+def test_a_mesh_that_ends_with_its_process_leaves_no_audit():
+    with gossamer.connect() as mesh:
+        assert mesh.submit(abs, -3).result(20) == 3
+        agent = mesh.agents()[0].document.agent
+    assert not audited.file_of(agent).exists()
