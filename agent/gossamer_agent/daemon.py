@@ -33,7 +33,7 @@ from gossamer_agent.dispatcher.callers import Ended
 from gossamer_agent.dispatcher.machine import Dispatcher
 from gossamer_agent.document import NOTHING, Document, Missing, not_offered
 from gossamer_agent.forker import Forker, ZygoteProcess
-from gossamer_agent.gate import Gate
+from gossamer_agent.gate import Gate, Opening
 from gossamer_agent.handset import Handset
 from gossamer_agent.policy import Policy
 from gossamer_agent.probe import resource
@@ -253,6 +253,7 @@ class _Agent:
         )
         self._forker.results = [place.incoming for place in places]
         self._allowed: tuple[str, ...] | None = None
+        self._lapsed: tuple[str, ...] = ()
         self._allowance_changed = trio.Event()
         self._renewing = trio.CancelScope()
         self._drain_asked = trio.Event()
@@ -381,6 +382,7 @@ class _Agent:
                     except LinkClosedError:
                         return
                 missing = await self._look_for_resources()
+                self._document.lapsed = self._lapsed
                 if self._document.renewed(_seconds_of_day(), statistics, self._allowed, missing):
                     await self._publish(bus)
                     if self._document.current.clock_off_s:
@@ -425,6 +427,7 @@ class _Agent:
         Gate(self._link, self._config.allow, self._may_run)
         with trio.move_on_after(GATE_S):
             await self._allowance_changed.wait()
+        self._document.lapsed = self._lapsed
         self._document.renewed(_seconds_of_day(), None, self._allowed)
 
     async def _post_sentry(self) -> None:
@@ -532,13 +535,14 @@ class _Agent:
         except trio.RunFinishedError:
             _log.debug("left already: %d notices are moot", len(notices))
 
-    def _may_run(self, code: Mapping[bytes, bytes]) -> None:
+    def _may_run(self, opening: Opening) -> None:
         """From the link's thread: the registry says otherwise than before what may run here."""
-        self._data.step(ev.AllowanceChanged(code))
-        digests = tuple(sorted(digest.hex() for digest in code))
+        self._data.step(ev.AllowanceChanged(opening.code, opening.lapsed))
+        digests = tuple(sorted(digest.hex() for digest in opening.code))
+        lapsed = tuple(sorted({*opening.lapsed.values()}))
 
         def tell() -> None:
-            self._allowed = digests
+            self._allowed, self._lapsed = digests, lapsed
             self._allowance_changed.set()
 
         with contextlib.suppress(trio.RunFinishedError):

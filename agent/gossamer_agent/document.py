@@ -10,7 +10,7 @@ import msgspec
 
 from gossamer_agent import clock
 from gossamer_agent.tables import next_change_s, value_at
-from gossamer_mesh.capability import Capabilities, Power, Price
+from gossamer_mesh.capability import LAPSED, Capabilities, Power, Price
 
 if TYPE_CHECKING:
     from gossamer_agent.config import AgentConfig
@@ -38,6 +38,7 @@ class Document:
         self._config = config
         self._warnings = surveyed.warnings
         self._missing = missing
+        self.lapsed: tuple[str, ...] = ()
         self.current = msgspec.structs.replace(
             surveyed,
             price=_price(config, seconds_of_day),
@@ -68,7 +69,9 @@ class Document:
             self._missing = missing
             resources = _offered(self._config, missing)
         off_s = before.clock_off_s if clock_off_s is None else clock_off_s
-        warnings = (*self._warnings, *not_offered(self._missing), *clock.warning(off_s))
+        lapsed = [f"{LAPSED}{why}" for why in self.lapsed]
+        offered = not_offered(self._missing)
+        warnings = (*self._warnings, *offered, *lapsed, *clock.warning(off_s))
         after = msgspec.structs.replace(
             before,
             price=_price(self._config, seconds_of_day),

@@ -54,6 +54,11 @@ def understood(claims: Grant, document: Capabilities) -> Granted | None:
         functions = None if ANY in part.functions else allowance.read(part.functions)
     except UnfitError as error:
         raise ConfigError(f"grant {claims.jti} names {part.functions}; {error.allowed}") from error
+    if functions is not None and functions.plain:
+        # Signed before names had owners: whoever registers it next would come to be meant.
+        raise ConfigError(
+            f"grant {claims.jti} names {', '.join(functions.plain)}, and not whose: grant it anew"
+        )
     quota = Quota(part.per_hour, part.concurrent, part.cpu_s)
     return Granted(claims.jti, claims.sub, functions, claims.exp, quota)
 

@@ -59,9 +59,12 @@ class Deny(msgspec.Struct, frozen=True):
     def names(self, name: str, digest: bytes) -> str:
         """Return which rule is about this function, "" for none.
 
-        It is as its caller says: whoever wants to be rid of more has a list of what is allowed.
+        A name without an owner is about everybody's. It is as its caller says: whoever wants to be
+        rid of more has a list of what is allowed.
         """
-        for rule in (name, name.partition("@")[0], digest.hex()):
+        plain = name.rpartition("/")[2]
+        names = (name, name.partition("@")[0], plain, plain.partition("@")[0])
+        for rule in (*names, digest.hex()):
             if rule in self.functions:
                 return rule
         return ""

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from gossamer_agent.gate import Gate
+from gossamer_agent.gate import Gate, Opening
 from gossamer_agent.granted import Granted, functions_of, understood
 from gossamer_agent.policy import Policy
 from gossamer_mesh import subjects
@@ -143,9 +143,9 @@ class Sentry:
             _log.warning("grant %s is of no use here: %s", key, error)
             return None
 
-    def _may_run(self, code: Mapping[bytes, bytes]) -> None:
-        self._code = code
+    def _may_run(self, opening: Opening) -> None:
+        self._code = opening.code
         if self._gate is not None:
             self._policy.registered(self._gate.entries)
-        self._told(code)
+        self._told(self._code)
         self._is_ready()

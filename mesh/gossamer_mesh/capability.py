@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from gossamer_mesh.errors import ProtocolError
+
+LAPSED: Final = "allow: "
+"""How a warning starts that says why one of an agent's own rules does not hold."""
 
 
 class Cpu(msgspec.Struct, frozen=True):

@@ -69,6 +69,10 @@ class UnknownFunctionError(MeshError):
     """No function is registered under this name: the message has the nearest that are."""
 
 
+class AmbiguousNameError(MeshError):
+    """Several have registered a function under this name: say whose, as in "ada/describe@2"."""
+
+
 class VersionTakenError(MeshError):
     """Other code is registered under this version: register it under the one that is next."""
 
@@ -106,7 +110,7 @@ class AgentRefusedError(TaskError):
 
 
 class NotAllowedError(AgentRefusedError):
-    """You may not run this there: the message names the agent and its rule, or what to ask for."""
+    """You may not do this: the message names the agent and its rule, or what to ask for."""
 
 
 class RemoteError(MeshError):

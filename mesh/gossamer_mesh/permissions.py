@@ -90,8 +90,8 @@ _CLIENT: Final = Permission(
         subjects.blob(_ANY, _SESSION),
         subjects.chunks(_ANY, _SESSION),
         subjects.chunks(_SESSION, _SESSION),
-        subjects.written(subjects.FUNCTIONS_BUCKET, ">"),
-        subjects.written(subjects.CODE_BUCKET, ">"),
+        subjects.written(subjects.FUNCTIONS_BUCKET, subjects.function_key(NAME, _ANY, _ANY)),
+        subjects.written(subjects.CODE_BUCKET, subjects.code_key(NAME, _ANY)),
         subjects.enrol_renew(NAME),
         *_reading(*READ),
     ),
@@ -104,7 +104,16 @@ _CLIENT: Final = Permission(
     ),
 )
 
-_ADMIN: Final = Permission((*_CLIENT.says, subjects.enrol_admin(NAME)), _CLIENT.hears)
+_ADMIN: Final = Permission(
+    (
+        *_CLIENT.says,
+        # Whoever has registered something: somebody has to clear up after who is gone.
+        subjects.written(subjects.FUNCTIONS_BUCKET, subjects.function_key(_ANY, _ANY, _ANY)),
+        subjects.written(subjects.CODE_BUCKET, subjects.code_key(_ANY, _ANY)),
+        subjects.enrol_admin(NAME),
+    ),
+    _CLIENT.hears,
+)
 
 _REGISTRAR: Final = Permission(
     (

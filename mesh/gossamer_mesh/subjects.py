@@ -49,9 +49,14 @@ FOUNDER: Final = f"{OWN_NAMES}founder"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 
+def is_name(text: str) -> bool:
+    """Return whether `text` can be one token of a subject."""
+    return _NAME.fullmatch(text) is not None
+
+
 def check_name(name: str, what: str = "name") -> str:
     """Return `name` if it can be one token of a subject, else raise `ConfigError`."""
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise ConfigError(
             f"{what} {name!r} cannot be used: 1-63 letters, digits, '-' or '_', "
             "starting with a letter or digit",
@@ -179,9 +184,19 @@ def written(bucket: str, key: str) -> str:
     return f"{_WRITTEN}{bucket}.{key}"
 
 
-def function_key(name: str, version: int) -> str:
-    """Return where in `FUNCTIONS_BUCKET` a version of a registered function is described."""
-    return f"{name}.{version}"
+def function_key(owner: str, name: str, version: int | str) -> str:
+    """Return where in `FUNCTIONS_BUCKET` a version of a user's function is described."""
+    return f"{owner}.{name}.{version}"
+
+
+def owner_of(key: str) -> str:
+    """Return whose key of the registry this is."""
+    return key.partition(".")[0]
+
+
+def code_key(owner: str, content: str) -> str:
+    """Return where in `CODE_BUCKET` a user's code with this digest is."""
+    return f"{owner}.{content}"
 
 
 def speaker(subject: str, listener: str) -> str:

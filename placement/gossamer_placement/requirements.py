@@ -41,6 +41,10 @@ def meets(demand: Demand, document: Capabilities) -> bool:
     return True
 
 
+ALLOW: Final = "allow"
+"""Lacked where an agent's own list does not have the function."""
+
+
 @functools.lru_cache(maxsize=DEMANDS_KEPT)
 def constraints(demand: Demand) -> tuple[Clause, ...]:
     """Return what `demand` asks for, cheapest first. `ConfigError` if `where` is no expression."""
@@ -49,7 +53,7 @@ def constraints(demand: Demand) -> tuple[Clause, ...]:
 
 
 def _allowed(digest: str) -> Clause:
-    return Clause("allow", lambda d: d.allow is None or digest in d.allowed)
+    return Clause(ALLOW, lambda d: d.allow is None or digest in d.allowed)
 
 
 def _machine(demand: Demand) -> Iterator[Clause]:

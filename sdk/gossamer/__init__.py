@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gossamer.transcript import LogLine, Progress
     from gossamer_mesh.errors import (
         AgentRefusedError,
+        AmbiguousNameError,
         ConfigError,
         ConnectError,
         CredentialsError,
@@ -57,6 +58,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AgentRefusedError",
+    "AmbiguousNameError",
     "AsyncMesh",
     "ConfigError",
     "ConnectError",

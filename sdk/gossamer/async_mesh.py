@@ -277,9 +277,13 @@ class AsyncMesh:
         """As `Mesh.functions`."""
         return await _aio.in_thread(functools.partial(self._mesh.functions, search))
 
-    async def unregister(self, function: str | Registered) -> None:
+    async def find(self, function: str) -> Registered:
+        """As `Mesh.find`."""
+        return await _aio.in_thread(functools.partial(self._mesh.find, function))
+
+    async def unregister(self, function: str | Registered) -> Registered:
         """As `Mesh.unregister`."""
-        await _aio.in_thread(functools.partial(self._mesh.unregister, function))
+        return await _aio.in_thread(functools.partial(self._mesh.unregister, function))
 
     async def put(self, value: T) -> Ref[T]:
         """As `Mesh.put`."""

@@ -241,6 +241,12 @@ class Client:
         return cast("T", found)
 
     @property
+    def user(self) -> str:
+        """Who owns what is registered here: the user, whose sessions are all one owner."""
+        # On a server that is no mesh's, users may have names that we give nobody.
+        return subjects.as_name(subjects.user_of(self.name), "user")
+
+    @property
     def names(self) -> Names:
         """The registered functions; the registry is watched from the first use on."""
         names = self._names
@@ -249,7 +255,8 @@ class Client:
             from gossamer.names import Names  # noqa: PLC0415  only who uses names needs it
 
             with self._names_lock:
-                names = self._names = self._names or Names(self._link, self.check_open)
+                self._names = self._names or Names(self._link, self.user, self.check_open)
+                names = self._names
         return names
 
     def close(self) -> list[Work]:

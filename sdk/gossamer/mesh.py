@@ -141,10 +141,13 @@ class Mesh(Submitter):
     ) -> Granted:
         """Let a user, or all of a group, run a registered function: "describe@2", "describe@*".
 
-        It runs with the code that is registered, on the `agents` that the expression is about (""
+        Whose it is, is settled now, as for a call, and written into the grant: nobody else's ever
+        comes to be meant. What is still to be registered is named in full, as "ada/describe@*". It
+        runs with the code that is registered, on the `agents` that the expression is about (""
         for all), until so long from now; each agent takes so many calls of one user an hour and at
         a time, 0 for any number. "any" is for whatever code they send. Only administrators may:
-        `EnrolmentError` says so to others; `ConnectError` where nobody serves the mesh.
+        `EnrolmentError` says so to others; `ConnectError` where nobody serves the mesh. If the name
+        is nobody's or several's: `UnknownFunctionError`, `AmbiguousNameError`.
         """
         from gossamer import sharing  # noqa: PLC0415  imported when it is used
         from gossamer_mesh.identity.claims import GrantPart  # noqa: PLC0415  as above
@@ -152,10 +155,11 @@ class Mesh(Submitter):
         self._client.check_open()
         if self.access is None:
             raise ConfigError("this mesh knows no users: there is nobody to share with")
-        part = GrantPart(
-            functions=(str(function),), agents=agents, per_hour=per_hour, concurrent=concurrent
-        )
         to = sharing.to(with_user, with_group)
+        named = sharing.in_full(str(function), self.find)
+        part = GrantPart(
+            functions=(named,), agents=agents, per_hour=per_hour, concurrent=concurrent
+        )
         return sharing.give(self.access, to, part, int(parse_seconds(until)))
 
     @property
@@ -202,11 +206,12 @@ class Mesh(Submitter):
     ) -> Registered:
         """Keep a function on the mesh, to be called by its name from anywhere: "describe@2".
 
-        `name`: by default the function's own; `version`: the next number, or the newest one where
-        that has this very code; `description`: the first line of its docstring. What
-        `gossamer.function` said of it holds for calls by name, too. Its code is kept as it is
-        now, with what it captures. A warning says so when its digest is none of its meaning:
-        such a function is a new one whenever it is registered, and agents cannot allow it.
+        It is this user's: nobody else changes it, and where others have one of the same name, they
+        say "ada/describe@2". `name`: by default the function's own; `version`: the next number, or
+        the newest one where that has this very code; `description`: the first line of its
+        docstring. What `gossamer.function` said of it holds for calls by name, too. Its code is
+        kept as it is now, with what it captures. A warning says so when its digest is none of its
+        meaning: such a function is a new one whenever it is registered, and agents cannot allow it.
 
         `VersionTakenError` if other code has this version, and says which one is next;
         `ConfigError` for a name that cannot be one; `PayloadError`; `PayloadTooLargeError` for
@@ -215,7 +220,7 @@ class Mesh(Submitter):
         return self._client.names.register(fn, name, version, description)
 
     def functions(self, search: str | None = None) -> FunctionTable:
-        """Return the registered functions: a list that shows itself as a table.
+        """Return everybody's registered functions: a list that shows itself as a table.
 
         `search`: only those that have this text, in whatever case, in their name, description or
         owner. `ConnectError`, or `ServerError` if the server keeps nothing.
@@ -224,12 +229,28 @@ class Mesh(Submitter):
 
         return FunctionTable(self._client.names.all(search))
 
-    def unregister(self, function: str | Registered) -> None:
+    def find(self, function: str) -> Registered:
+        """Return what a name means in a call: "describe" the newest, "ada/describe@2" just that.
+
+        Without an owner it is this user's own, or else the only one of that name.
+        `UnknownFunctionError` if there is none, `AmbiguousNameError` if several others have one;
+        `ConnectError`, or `ServerError` if the server keeps nothing.
+        """
+        return self._client.names.find(function)
+
+    def unregister(self, function: str | Registered) -> Registered:
         """Delete one version of a registered function: "describe@1". Calls of it go on.
 
-        `UnknownFunctionError` if there is none, `ConfigError` for a name without a version.
+        Return what it was.
+
+        `UnknownFunctionError` if there is none, `ConfigError` for a name without a version,
+        `NotAllowedError` if it is another user's and this one is no administrator.
         """
-        self._client.names.unregister(function)
+        from gossamer import who  # noqa: PLC0415  imported when it is used
+
+        # On a server that is no mesh's, nobody is held to anything.
+        anybodys = self.whoami().role in {"", who.ADMIN}
+        return self._client.names.unregister(function, anybodys=anybodys)
 
     def wait(self, task: Task[T]) -> T:
         """Return the task's value, or raise: the same as `task.result()`."""

@@ -1,5 +1,6 @@
 """Registered functions as a client uses them: registered, found by name, made into jobs.
 
+What a user registers is that user's; a name without an owner means one's own, or else the only one.
 Their code is fetched, checked and sent on as bytes; it is never loaded here.
 """
 
@@ -20,13 +21,14 @@ from gossamer_mesh.errors import (
     ConfigError,
     ConnectError,
     MeshError,
+    NotAllowedError,
     ProtocolError,
     UnknownFunctionError,
     VersionTakenError,
 )
 from gossamer_mesh.kept import unpack
-from gossamer_mesh.nearest import did_you_mean, nearest
-from gossamer_mesh.registered import Registered
+from gossamer_mesh.nearest import MOST, nearest
+from gossamer_mesh.registered import Reference, Registered
 from gossamer_mesh.registry import Registry
 from gossamer_mesh.units import counted
 
@@ -50,13 +52,15 @@ class Names:
     `check` raises what is to be raised where the mesh is closed.
     """
 
-    def __init__(self, link: Link, check: Callable[[], None]) -> None:
+    def __init__(self, link: Link, owner: str, check: Callable[[], None]) -> None:
+        """`owner`: who registers here."""
         self._link = link
+        self._owner = owner
         self._check = check
         self._settled = threading.Event()
         self._functions = AskedBucket(link.key_value(subjects.FUNCTIONS_BUCKET))
         self._code = AskedBucket(link.key_value(subjects.CODE_BUCKET))
-        self._codes: dict[str, FunctionCode] = {}
+        self._codes: dict[tuple[str, bytes], FunctionCode] = {}
         self._found: dict[str, Registered] = {}
         self._found_in = -1
         self._jobs: dict[tuple[Registered, Options], Job] = {}
@@ -74,65 +78,73 @@ class Names:
         description: str | None,
     ) -> Registered:
         """See `Mesh.register`."""
-        wanted, kept = entry_of(fn, name, version, description)
+        wanted, kept = entry_of(fn, self._owner, name, version, description)
         name = wanted.name
         self._check()
-        self._code.put(wanted.content, kept)
+        self._code.put(wanted.code_key, kept)
         for _ in range(RACES):
-            newest = self._newest(name)
+            newest = self._newest(wanted)
             if version is None and newest is not None:
                 if is_same(newest, wanted):
                     return newest
                 wanted = msgspec.structs.replace(wanted, version=newest.version + 1)
             if self._functions.create(wanted.key, registered.encode(wanted)):
                 # Again: who has not seen this entry may be about to delete the code as it was.
-                self._code.put(wanted.content, kept)
+                self._code.put(wanted.code_key, kept)
                 self._take_in(wanted)
                 if not wanted.stable:
                     _warn(wanted)
                 return wanted
-            found = self._look(name, wanted.version)
+            found = self._look(wanted.key)
             if found is not None and is_same(found, wanted):
                 return found
             if found is not None and version is not None:
                 raise self._taken(found, wanted)
-        raise ConnectError(f"{name!r} is being registered by others all the time: try again")
+        raise ConnectError(
+            f"{name!r} is being registered by other processes of {self._owner}'s all the time: "
+            "try again"
+        )
 
-    def _newest(self, name: str) -> Registered | None:
-        return self._ask(lambda: self._registry.newest(name))
+    def _newest(self, entry: Registered) -> Registered | None:
+        return self._ask(lambda: self._registry.newest(entry.owner, entry.name))
 
     def _take_in(self, entry: Registered) -> None:
         self._ask(lambda: self._registry.put(entry))
 
     def _taken(self, found: Registered, wanted: Registered) -> VersionTakenError:
-        newest = self._newest(found.name) or found
+        newest = self._newest(found) or found
         what = "other code" if found.digest != wanted.digest else "the same code, other options"
         return VersionTakenError(
-            f"{found} is registered with {what} (by {found.owner}, {found.created}): register "
+            f"{found} is registered with {what} ({found.created}): register "
             f"this as version={newest.version + 1}, or leave the version out",
             name=found.name,
             version=found.version,
             next_version=newest.version + 1,
         )
 
-    def unregister(self, reference: str | Registered) -> Registered:
-        """See `Mesh.unregister`."""
-        name, version = registered.parse(str(reference))
-        if version is None:
-            newest = self.find(name)
+    def unregister(self, reference: str | Registered, *, anybodys: bool = True) -> Registered:
+        """See `Mesh.unregister`. `anybodys`: whether the server lets us delete what others have."""
+        if registered.parse(str(reference)).version is None:
+            newest = self.find(reference)
             raise ConfigError(
-                f'{name!r} has versions: say which one is to be deleted, as in "{newest}"',
-                value=name,
+                f'{reference!s} has versions: say which one is to be deleted, as in "{newest}"',
+                value=str(reference),
             )
-        entry = self.find(str(reference))
-        key = entry.key
+        entry = self.find(reference)
+        if entry.owner != self._owner and not anybodys:
+            raise NotAllowedError(
+                f"{entry} is {entry.owner}'s, and you are {self._owner}: only {entry.owner} and "
+                "administrators may delete it",
+                name=entry.name,
+                owner=entry.owner,
+            )
         # Whoever registers the same code meanwhile puts it once more after its entry. So either
         # that entry is seen below, or the code is newer than this.
-        revision = self._code.revision(entry.content)
-        self._functions.delete(key)
-        self._ask(lambda: self._registry.drop(key))
-        if revision and not any(_may_need(other, entry.content) for other in self._functions.all()):
-            self._code.delete(entry.content, at=revision)
+        revision = self._code.revision(entry.code_key)
+        self._functions.delete(entry.key)
+        self._ask(lambda: self._registry.drop(entry.key))
+        if revision and not any(_may_need(other, entry) for other in self._functions.all()):
+            self._code.delete(entry.code_key, at=revision)
         return entry
 
     def find(self, reference: str | Registered) -> Registered:
@@ -147,7 +159,7 @@ class Names:
         known = self._found
         found = known.get(text)
         if found is None:
-            found = known[text] = self._search(*registered.parse(text))
+            found = known[text] = self._search(registered.parse(text))
         if isinstance(reference, Registered) and reference.digest != found.digest:
             raise UnknownFunctionError(
                 f"{found} has other code now than when it was looked up: look it up again with "
@@ -157,43 +169,55 @@ class Names:
             )
         return found
 
-    def _search(self, name: str, version: int | None) -> Registered:
-        found = self._ask(lambda: self._registry.find(name, version))
-        if found is None and version is not None:
-            # It may have been registered a moment ago, by another process.
-            found = self._look(name, version)
+    def _search(self, wanted: Reference) -> Registered:
+        def resolve() -> tuple[str, Registered | None]:
+            # What nobody has we may have registered a moment ago, in another process.
+            owner = self._registry.whose(wanted, self._owner) or self._owner
+            return owner, self._registry.find(owner, wanted.name, wanted.version)
+
+        owner, found = self._ask(resolve)
+        if found is None and wanted.version is not None:
+            # So may its owner have.
+            found = self._look(subjects.function_key(owner, wanted.name, wanted.version))
         if found is None:
-            raise self._unknown(name, version)
+            raise self._unknown(wanted, owner)
         return found
 
-    def _look(self, name: str, version: int) -> Registered | None:
-        key = subjects.function_key(name, version)
+    def _unknown(self, wanted: Reference, owner: str) -> UnknownFunctionError:
+        name, registry = wanted.name, self._registry
+        newest, owners, names, count = self._ask(
+            lambda: (
+                registry.newest(owner, name),
+                registry.owners(name),
+                registry.names(),
+                len(registry),
+            )
+        )
+        if newest is not None:
+            return UnknownFunctionError(
+                f"{owner}/{name} has no version {wanted.version}: the newest is {newest}",
+                name=name,
+                version=wanted.version,
+            )
+        # Of this very name, only another owner's is near.
+        near = [f"{each}/{name}" for each in owners[:MOST]] or nearest(name, names)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        verb = "is" if count == 1 else "are"
+        there = f"{counted(count, 'function')} {verb}" if count else "none is"
+        return UnknownFunctionError(
+            f"no function is registered as {str(wanted._replace(version=None))!r}{hint} ({there} "
+            "registered on this mesh: `gossamer functions`)",
+            name=name,
+            nearest=tuple(near),
+        )
 
+    def _look(self, key: str) -> Registered | None:
         value = self._functions.get(key)
         if value is None:
             return None
         found = registered.decode(key, value)
         self._take_in(found)
         return found
-
-    def _unknown(self, name: str, version: int | None) -> UnknownFunctionError:
-        newest, names = self._ask(
-            lambda: (self._registry.newest(name), self._registry.names()),
-        )
-        if newest is not None:
-            return UnknownFunctionError(
-                f"{name} has no version {version}: the newest is {newest}",
-                name=name,
-                version=version,
-            )
-        verb = "is" if len(names) == 1 else "are"
-        there = f"{counted(len(names), 'function')} {verb}" if names else "none is"
-        return UnknownFunctionError(
-            f"no function is registered as {name!r}{did_you_mean(name, names, form='{}')} ({there} "
-            "registered on this mesh: `gossamer functions`)",
-            name=name,
-            nearest=tuple(nearest(name, names)),
-        )
 
     def all(self, search: str | None = None) -> list[Registered]:
         """Return all versions of all functions in which `search` is found, whatever its case."""
@@ -220,18 +244,19 @@ class Names:
 
     def code_of(self, entry: Registered) -> FunctionCode:
         """Return the code of a version; it is fetched once."""
-        code = self._codes.get(entry.content)
+        key = entry.code_key, entry.digest
+        code = self._codes.get(key)
         if code is not None:
             return code
 
-        kept = self._code.get(entry.content)
+        kept = self._code.get(entry.code_key)
         if kept is None:
             raise UnknownFunctionError(
                 f"the code of {entry} is not in the registry any more: register it again",
                 name=entry.name,
                 version=entry.version,
             )
-        code = self._codes[entry.content] = unpack(entry, kept)
+        code = self._codes[key] = unpack(entry, kept)
         return code
 
     def close(self) -> None:
@@ -251,17 +276,23 @@ class Names:
         def start(done: Callable[[T | MeshError], None]) -> None:
             def answer() -> None:
                 trouble = None if registry.read else registry.trouble
-                done(question() if trouble is None else trouble)
+                try:
+                    done(question() if trouble is None else trouble)
+                except MeshError as error:
+                    done(error)
 
             self._link.post(answer)
 
         return outcome(start)
 
 
-def _may_need(other: Entry, content: str) -> bool:
+def _may_need(other: Entry, entry: Registered) -> bool:
+    """Return whether the code of `entry` may be what another entry of its owner runs."""
+    if subjects.owner_of(other.key) != entry.owner:
+        return False
     try:
         assert other.value is not None
-        return registered.decode(other.key, other.value).content == content
+        return registered.decode(other.key, other.value).content == entry.content
     except ProtocolError:
         # Of a newer version, perhaps: nobody here knows what it needs.
         return True

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from gossamer.advice import more_memory
 from gossamer.suggestion import meant
+from gossamer_mesh.capability import LAPSED
 from gossamer_mesh.errors import (
     AgentRefusedError,
     MeshError,
@@ -21,7 +22,7 @@ from gossamer_mesh.errors import (
 from gossamer_mesh.units import counted, show_seconds
 from gossamer_placement.explain import parts, ruled_out
 from gossamer_placement.fleet import REFUSED
-from gossamer_placement.requirements import lacks
+from gossamer_placement.requirements import ALLOW, lacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,9 +99,10 @@ def no_agent(job: Job, fleet: Fleet, trouble: str = "", *, waited_s: float = 0.0
             ruled_out=counts,
         )
     _, closest, lacking = min(_lacking(demand, fleet))
+    lapsed = _lapsed(closest, fleet) if ALLOW in lacking else ""
     return NoAgentError(
         f"0 of {total} agents match {job.name}: {reasons}; closest: {closest} (lacks "
-        f"{', '.join(lacking)}){meant(demand, fleet)}; {way_out}",
+        f"{', '.join(lacking)}{lapsed}){meant(demand, fleet)}; {way_out}",
         function=job.name,
         ruled_out=counts,
         closest=closest,
@@ -113,6 +115,18 @@ def _lacking(demand: Demand, fleet: Fleet) -> Iterator[tuple[int, str, list[str]
     for candidate in fleet:
         lacking = lacks(demand, candidate.document)
         yield len(lacking), candidate.document.agent, lacking
+
+
+def _lapsed(agent: str, fleet: Fleet) -> str:
+    """Return what an agent says of rules of its list that do not hold, if it does."""
+    said = [
+        warning.removeprefix(LAPSED)
+        for candidate in fleet
+        if candidate.document.agent == agent
+        for warning in candidate.document.warnings
+        if warning.startswith(LAPSED)
+    ]
+    return f"; it says: {'; '.join(said)}" if said else ""
 
 
 def _way_out(waited_s: float) -> str:

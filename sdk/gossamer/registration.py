@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import getpass
-import os
 import reprlib
-import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -27,9 +23,13 @@ _options_decoder: Final = msgspec.msgpack.Decoder(Options)
 
 
 def entry_of(
-    fn: Callable[..., object], name: str | None, version: int | None, description: str | None
+    fn: Callable[..., object],
+    owner: str,
+    name: str | None,
+    version: int | None,
+    description: str | None,
 ) -> tuple[Registered, bytes]:
-    """Return what is to be registered of `fn`, as version 1 if none is given, and its code.
+    """Return what `owner` is to register of `fn`, as version 1 if none is given, and its code.
 
     `ConfigError` for a name or version that cannot be one, `PayloadError`,
     `PayloadTooLargeError`.
@@ -45,13 +45,13 @@ def entry_of(
             limit=MOST_CODE_BYTES,
         )
     entry = Registered(
+        owner=owner,
         name=registered.check_name(code.name.rpartition(".")[2] if name is None else name),
         version=1 if version is None else registered.check_version(version),
         digest=code.digest,
         content=registered.kept_digest(kept),
         function=code.name,
         description=_description(fn, description),
-        owner=_owner(),
         created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         options=msgspec.msgpack.encode(options_of(fn)),
         keywords=tuple(sorted(own_names(fn))),
@@ -100,11 +100,3 @@ def _first_line(fn: Callable[..., object]) -> str:
     text = getattr(fn, "__doc__", None)
     lines = text.strip().splitlines() if isinstance(text, str) else []
     return lines[0].strip() if lines else ""
-
-
-def _owner() -> str:
-    user = "?"
-    with contextlib.suppress(OSError, KeyError):  # containers have users without a name
-        user = getpass.getuser()
-    # Names of the system need not be text.
-    return os.fsencode(f"{user}@{socket.gethostname()}").decode(errors="replace")

@@ -5,33 +5,40 @@ from __future__ import annotations
 import queue
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from gossamer import registrar
 from gossamer.show import table
-from gossamer_mesh import subjects
+from gossamer_mesh import registered, subjects
 from gossamer_mesh.enrolment.invitation import shown
 from gossamer_mesh.enrolment.messages import Give, Given, TakeBack, TakenBack
-from gossamer_mesh.errors import ConfigError, ConnectError, CredentialsError, MeshError
-from gossamer_mesh.identity.claims import Grant, GrantPart, peek
+from gossamer_mesh.errors import (
+    ConfigError,
+    ConnectError,
+    CredentialsError,
+    MeshError,
+    UnknownFunctionError,
+)
+from gossamer_mesh.identity.claims import ANY, Grant, GrantPart, peek
 from gossamer_mesh.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from gossamer_mesh.access import Access
     from gossamer_mesh.link import Entry, Handle, Link
+    from gossamer_mesh.registered import Registered
 
 READ_S: Final = 10.0
-ANY: Final = "any"
 
 
 class Granted(msgspec.Struct, frozen=True, kw_only=True):
     """What `to`, a user or `group:NAME`, may run until `expires` (seconds since 1970; 0: no end).
 
-    `functions`: registered ones, "any" for whatever code. `agents`: which, as in `where=`, "" for
-    all. 0 is no limit of `per_hour` calls, of `concurrent` ones, of CPU seconds an hour.
+    `functions`: registered ones, by their owners' names, "any" for whatever code. `agents`: which,
+    as in `where=`, "" for all. 0 is no limit of `per_hour` calls, of `concurrent` ones, of CPU
+    seconds an hour.
     """
 
     id: str
@@ -75,6 +82,27 @@ def give(access: Access, to: str, part: GrantPart, ttl_s: int) -> Granted:
     """Grant something, as an administrator. Blocks; errors as `registrar.ask_as_admin`."""
     answer = registrar.ask_as_admin(access, Give(to=to, part=part, ttl_s=ttl_s), Given)
     return _read(answer.jwt)
+
+
+def in_full(pattern: str, find: Callable[[str], Registered]) -> str:
+    """Return what a grant is to name: "any", a digest, or a function with its owner's name.
+
+    `find` is asked whose a name is that does not say it, and may raise what it is.
+    """
+    if pattern == ANY:
+        return pattern
+    meant = registered.parse_pattern(pattern)
+    if isinstance(meant, str) or meant.owner is not None:
+        return pattern
+    try:
+        found = find(str(meant))
+    except UnknownFunctionError as error:
+        raise UnknownFunctionError(
+            f"{error}; what is still to be registered is named by its owner, too, as in "
+            f"'ada/{pattern}'",
+            **error.fields,
+        ) from error
+    return f"{found.owner}/{pattern}"
 
 
 def take_back(access: Access, number: str) -> None:

@@ -63,17 +63,17 @@ class AgentTable(list[Candidate]):
 
 
 class FunctionTable(list[Registered]):
-    """Registered functions, by name, the newest first. A list, and a table when it is shown."""
+    """Registered functions, by name and owner, the newest first. A list, shown as a table."""
 
-    columns = ("function", "description", "owner", "created", "python", "code")
+    columns = ("function", "owner", "description", "created", "python", "code")
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the cells of the table, one tuple per version, in the order of `columns`."""
         return [
             (
-                str(each),
+                f"{each.name}@{each.version}",
+                each.owner,
                 plain(each.description),
-                plain(each.owner),
                 plain(each.created),
                 each.python or "any",
                 f"{each.digest.hex()[:12]} ({show_bytes(each.code_bytes)})",

@@ -131,8 +131,9 @@ class Submitter:
         """Run `fn(*args, **kwargs)` on an agent; return its task at once.
 
         `fn` may be the name of a registered function, "describe@2", or "describe" for its newest
-        version, or what `Mesh.register` returned. Its first use waits for the registry, for some
-        seconds at most.
+        version, which is one's own or else the only one of this name (`AmbiguousNameError`);
+        "ada/describe@2" says whose; or what `Mesh.register` returned. Its first use waits for the
+        registry, for some seconds at most.
 
         Options among the keywords: see the class. Type checkers follow a call that has keywords
         of one kind; for both, write `options(…).submit(…)`.

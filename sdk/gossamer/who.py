@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from gossamer_mesh.access import Access
 from gossamer_mesh.identity.claims import User, peek
+
+ADMIN: Final = "admin"
 
 
 class Who(msgspec.Struct, frozen=True, kw_only=True):

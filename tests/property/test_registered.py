@@ -10,11 +10,13 @@ from gossamer.options import DEFAULT, Options
 from gossamer.registration import options_in
 from gossamer_mesh import kept, registered
 from gossamer_mesh.code.function import FunctionCode
-from gossamer_mesh.errors import ConfigError, ProtocolError
+from gossamer_mesh.errors import AmbiguousNameError, ConfigError, ProtocolError
+from gossamer_mesh.link.memory import MemoryNetwork
 from gossamer_mesh.registered import Registered
+from gossamer_mesh.registry import Registry
 
 CODE = FunctionCode(b"0123456789abcdef", "m.f", b"code", "3.11")
-ENTRY = Registered(name="f", version=1, digest=CODE.digest, content="", description="d", owner="o")
+ENTRY = Registered(owner="o", name="f", version=1, digest=CODE.digest, content="", description="d")
 OPTIONS = msgspec.msgpack.encode(DEFAULT)
 
 
@@ -36,10 +38,10 @@ def damaged(whole: bytes) -> st.SearchStrategy[bytes]:
 @given(damaged(registered.encode(ENTRY)))
 def test_an_entry_is_read_or_refused(data: bytes) -> None:
     try:
-        entry = registered.decode("f.1", data)
+        entry = registered.decode("o.f.1", data)
     except ProtocolError:
         return
-    assert entry.key == "f.1"
+    assert entry.key == "o.f.1"
     try:
         assert isinstance(options_in(entry), Options)
     except ProtocolError:
@@ -68,7 +70,53 @@ def test_options_are_read_or_refused(data: bytes) -> None:
 @given(st.text(max_size=80))
 def test_a_reference_is_parsed_or_refused(text: str) -> None:
     try:
-        name, version = registered.parse(text)
+        reference = registered.parse(text)
     except ConfigError:
         return
-    assert text == (name if version is None else f"{name}@{version}")
+    assert text == str(reference)
+
+
+KEYS = st.builds(
+    ".".join, st.lists(st.sampled_from(["ada", "eve", "f", "1", "f@1", ""]), max_size=5)
+)
+TOKENS = st.sampled_from(["ada", "eve", "ada.f", "eve.ada", "ada/f", "", "*"])
+
+
+@given(KEYS | st.text(max_size=20), TOKENS, TOKENS, st.integers(-1, 3))
+def test_whatever_an_entry_says_its_owner_is_whose_key_it_lies_under(
+    key: str, owner: str, name: str, version: int
+) -> None:
+    said = msgspec.structs.replace(ENTRY, owner=owner, name=name, version=version)
+    for under in (key, said.key):
+        try:
+            entry = registered.decode(under, registered.encode(said))
+        except ProtocolError:
+            continue
+        # As the server's permissions see it: tokens, of which the first is the user's.
+        assert under.split(".") == [entry.owner, entry.name, str(entry.version)]
+        assert registered.parse(str(entry)) == (entry.owner, entry.name, entry.version)
+
+
+NAMES = st.sampled_from(["ada", "bob", "cy"])
+
+
+@given(st.sets(st.tuples(NAMES, NAMES, st.integers(1, 3))), NAMES, NAMES, st.integers(1, 3))
+def test_a_name_means_ones_own_or_the_only_ones_or_nobodys(
+    there: set[tuple[str, str, int]], own: str, name: str, version: int
+) -> None:
+    registry = Registry(MemoryNetwork(1).link("a"), lambda: None)
+    for owner, each, number in there:
+        entry = msgspec.structs.replace(ENTRY, owner=owner, name=each, version=number)
+        registry.put(entry)
+    owners = sorted({owner for owner, each, _ in there if each == name})
+    assert registry.owners(name) == tuple(owners)
+    try:
+        whose = registry.whose(registered.parse(f"{name}@{version}"), own)
+    except AmbiguousNameError:
+        assert len(owners) > 1
+        assert own not in owners
+        return
+    assert whose == (own if own in owners else owners[0] if owners else None)
+    for owner, each, number in there:
+        registry.drop(f"{owner}.{each}.{number}")
+    assert (list(registry), registry.names(), len(registry)) == ([], [], 0)

@@ -60,9 +60,13 @@ class ResultTaken(msgspec.Struct, frozen=True, gc=False):
 
 
 class AllowanceChanged(msgspec.Struct, frozen=True, gc=False):
-    """Only these functions may run from now on: their code, by digest."""
+    """Only these functions may run from now on: their code, by digest.
+
+    `lapsed`: those that a rule is about which does not hold, and why.
+    """
 
     code: Mapping[bytes, bytes]
+    lapsed: Mapping[bytes, str] = {}
 
 
 class PolicyChanged(msgspec.Struct, frozen=True, gc=False):

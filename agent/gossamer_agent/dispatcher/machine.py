@@ -9,7 +9,7 @@ is charged, later ones go back to the queue uncharged.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gossamer_agent.allowance import Allowance
@@ -75,6 +75,7 @@ class Dispatcher:
         self._policy = policy
         # Until the registry has been read, nothing is known to be on the list.
         self._functions = Functions(None if allow is None else {})
+        self._lapsed: Mapping[bytes, str] = {}
         self._feeder = Feeder(
             self._workers, self._waiting, self._parking, self._functions, self._callers, warm=warm
         )
@@ -311,6 +312,9 @@ class Dispatcher:
         allowed = self._functions.allowed
         if allowed is None or (job.function in allowed and allowed.keys() >= set(job.includes)):
             return ""
+        lapsed = self._lapsed.get(job.function)
+        if lapsed:
+            return f"allow: {job.name} ({job.function.hex()}) may not run there: {lapsed}"
         return (
             f"allow: {job.name} ({job.function.hex()}) is not registered as any of what alone may "
             f"run there: {self._allow}"
@@ -412,7 +416,7 @@ class Dispatcher:
         self, event: ev.AllowanceChanged, _now: float, effects: list[ev.Effect]
     ) -> None:
         """What runs goes on; what waits and may not run any more is given back."""
-        self._functions.allowed = event.code
+        self._functions.allowed, self._lapsed = event.code, event.lapsed
         for item in list(itertools.chain(self._waiting, self._parking, self._staging)):
             why = self._forbids(item.job)
             if why:

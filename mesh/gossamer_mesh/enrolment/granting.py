@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from gossamer_mesh import subjects
+from gossamer_mesh import registered, subjects
 from gossamer_mesh.enrolment.messages import Answer, Give, Given, Refused, TakeBack, TakenBack
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.identity.authority import Authority
+from gossamer_mesh.identity.claims import ANY
+from gossamer_mesh.registered import Reference
 
 GROUP: Final = "group:"
 MOST_GRANTED_S: Final = 365 * 86_400
@@ -32,11 +34,28 @@ def decide(authority: Authority, request: Give | TakeBack, now: int) -> tuple[An
     if not part.functions or min(part.per_hour, part.concurrent, part.cpu_s) < 0:
         why = "a grant of nothing: name functions, or any, and quotas that are not negative"
         return _no(why, now), None
+    for each in part.functions:
+        if each != ANY and (why := _says_not_whose(each)):
+            return _no(why, now), None
     if not 1 <= request.ttl_s <= MOST_GRANTED_S:
         most = f"{MOST_GRANTED_S // 86_400} days"
         return _no(f"a grant for {request.ttl_s} s: allowed are 1 s to {most}", now), None
     number, jwt = authority.grant(request.to, part, now, request.ttl_s)
     return Given(id=number, jwt=jwt), Put(number, jwt)
+
+
+def _says_not_whose(pattern: str) -> str:
+    """Return why a grant names no function by this, "" if it does.
+
+    By its name alone a grant would come to be about whoever registers it next.
+    """
+    try:
+        meant = registered.parse_pattern(pattern)
+    except ConfigError as error:
+        return str(error)
+    if isinstance(meant, Reference) and meant.owner is None:
+        return f"a grant names whose function it is: 'ada/{pattern}', not {pattern!r}"
+    return ""
 
 
 def _taken_back(request: TakeBack, now: int) -> tuple[Answer, Put | None]:

@@ -145,12 +145,17 @@ class User(_Claims, frozen=True, kw_only=True, omit_defaults=True):
         return tuple([tag[len(prefix) :] for tag in self.nats.tags if tag.startswith(prefix)])
 
 
+ANY: Final = "any"
+"""Among the functions of a grant: whatever code who has it sends."""
+
+
 class GrantPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What may be run where, and how much of it; 0: no limit of that kind.
 
-    `functions`: registered ones, as "describe@2", "describe@*" or digests, or "any" for whatever
-    code. `agents`: an expression over their documents as in `where=`, "" for all. `per_hour` calls,
-    `concurrent` calls, and `cpu_s` seconds an hour, times the CPUs that a call has.
+    `functions`: registered ones, by whose they are, as "ada/describe@2" or "ada/describe@*", or
+    digests, or "any" for whatever code. `agents`: an expression over their documents as in
+    `where=`, "" for all. `per_hour` calls, `concurrent` calls, and `cpu_s` seconds an hour, times
+    the CPUs that a call has.
     """
 
     functions: tuple[str, ...]

@@ -17,9 +17,6 @@ from gossamer.cli.run import load
 from gossamer.options import DEFAULT
 from gossamer.registration import options_in
 from gossamer.show import FunctionTable, plain
-from gossamer_mesh import registered
-from gossamer_mesh.errors import UnknownFunctionError
-from gossamer_mesh.nearest import did_you_mean
 from gossamer_mesh.registered import Registered
 from gossamer_mesh.units import show_bytes
 
@@ -37,7 +34,8 @@ class _Functions(Group):
 def functions(context: click.Context, *, target_mesh: str | None) -> None:
     """Show the functions that are registered on the mesh.
 
-    They are called by name from anywhere: mesh.submit("describe@2", ...).
+    They are called by name from anywhere: mesh.submit("describe@2", ...), or, where several have
+    registered one of this name, mesh.submit("ada/describe@2", ...).
     """
     if context.invoked_subcommand is None:
         _list(context.ensure_object(Face), target_mesh, None)
@@ -61,18 +59,14 @@ def search(context: click.Context, face: Face, *, word: str, target_mesh: str | 
 @pass_face
 @click.pass_context
 def show(context: click.Context, face: Face, *, function: str, target_mesh: str | None) -> None:
-    """Show all that is known of FUNCTION, like describe@2, or describe for the newest."""
-    name, version = registered.parse(function)
+    """Show all that is known of FUNCTION, like ada/describe@2, or describe for the newest."""
     with _mesh(target_mesh or context.meta["gossamer.mesh"]) as mesh:
+        found = mesh.find(function)
         known = mesh.functions()
-    names = {each.name for each in known}
-    found = [each for each in known if each.name == name]
-    wanted = [each for each in found if version in {None, each.version}]
-    if not wanted:
-        there = f"; there is {', '.join(map(str, found))}" if found else did_you_mean(name, names)
-        raise UnknownFunctionError(f"no function is registered as {function!r}{there}", name=name)
-    data = _data(wanted[0])
-    face.show(data, lambda: _print(data, [str(each) for each in found]))
+    whose = (found.owner, found.name)
+    versions = [str(each.version) for each in known if (each.owner, each.name) == whose]
+    data = _data(found)
+    face.show(data, lambda: _print(data, versions))
 
 
 @functions.command(cls=Command)
@@ -81,10 +75,10 @@ def show(context: click.Context, face: Face, *, function: str, target_mesh: str 
 @pass_face
 @click.pass_context
 def delete(context: click.Context, face: Face, *, function: str, target_mesh: str | None) -> None:
-    """Delete one version, like describe@1."""
+    """Delete one version of yours, like describe@1; administrators anybody's: ada/describe@1."""
     with _mesh(target_mesh or context.meta["gossamer.mesh"]) as mesh:
-        mesh.unregister(function)
-    face.show({"deleted": function}, lambda: click.echo(f"deleted {function}"))
+        deleted = str(mesh.unregister(function))
+    face.show({"deleted": deleted}, lambda: click.echo(f"deleted {deleted}"))
 
 
 @functions.command(cls=Command)
@@ -143,7 +137,6 @@ def _print(data: dict[str, Any], versions: list[str]) -> None:
     told = {
         "description": data["description"],
         "function": data["function"],
-        "owner": data["owner"],
         "created": data["created"],
         "digest": data["digest"],
         "code": show_bytes(data["code_bytes"]),

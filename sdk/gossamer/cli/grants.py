@@ -8,11 +8,13 @@ from typing import Final
 import click
 import msgspec
 
+import gossamer
 from gossamer import contexts, sharing
 from gossamer.cli.face import Command, Face, Failure, pass_face
 from gossamer.cli.members import admin
 from gossamer.cli.options import context_option, duration
 from gossamer_mesh.identity.claims import GrantPart
+from gossamer_mesh.registered import Registered
 from gossamer_mesh.units import parse_seconds
 
 REVOKE: Final = "revoke"
@@ -25,7 +27,7 @@ _PAIR: Final = re.compile(r"([A-Za-z][\w.]*)=([\w./-]+)")
 @click.argument("number", required=False, metavar="[ID]")
 @click.option(
     "--functions", multiple=True, metavar="PATTERN",
-    help="describe@2, describe@*, a digest, or any; repeatable.",
+    help="describe@2, ada/describe@*, a digest, or any; repeatable.",
 )  # fmt: skip
 @click.option(
     "--agents", default="", metavar="WHERE",
@@ -54,7 +56,7 @@ def grant(  # noqa: PLR0913 - one argument an option, all by name
     """Let WHO, a user or group:NAME, run functions; or take a grant back: revoke ID.
 
     A grant of `any` is one for whatever code they send. Functions that are named run with the
-    code that is registered. `gossamer grants` lists grants with their IDs.
+    code that is registered by who has that name now. `gossamer grants` lists grants with their IDs.
     """
     access = admin(target_mesh)
     if who == REVOKE:
@@ -66,15 +68,21 @@ def grant(  # noqa: PLR0913 - one argument an option, all by name
         return
     if number is not None or not functions:
         raise Failure(f"say what {who} may run: --functions describe@2 (or any)")
+
+    def find(reference: str) -> Registered:
+        with gossamer.connect(target_mesh) as mesh:
+            return mesh.find(reference)
+
     part = GrantPart(
-        functions=functions,
+        functions=tuple([sharing.in_full(each, find) for each in functions]),
         agents=_where(agents),
         per_hour=_per_hour(quota),
         concurrent=concurrent or 0,
         cpu_s=parse_seconds(cpu) if cpu else 0.0,
     )
     made = sharing.give(access, who, part, ttl_s)
-    face.show(msgspec.to_builtins(made), lambda: click.echo(f"granted, as {made.id}"))
+    named = ", ".join(made.functions)
+    face.show(msgspec.to_builtins(made), lambda: click.echo(f"granted {named}, as {made.id}"))
 
 
 @click.command(cls=Command)

@@ -117,7 +117,7 @@ def admin(target: str | None) -> Access:
     if access is None:
         raise Failure("no mesh: name one with --context, or make one with gossamer mesh init NAME")
     known = who.of(access)
-    if known.role != "admin":
+    if known.role != who.ADMIN:
         raise Failure(
             f"only an admin may do that, and on this mesh you are {known.name!r}, "
             f"{known.role or 'with a password'}: ask one, or choose another --context"

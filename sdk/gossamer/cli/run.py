@@ -72,8 +72,8 @@ def run(
     """Run a function on the mesh and print its result.
 
     FUNCTION is MODULE:FUNCTION, like statistics:mean, or the name of a registered one, like
-    describe@2, or describe for the newest. The module is looked for in the current directory too.
-    Arguments are read as Python literals, or else taken as text.
+    describe@2, describe for the newest, or ada/describe@2 of that owner. The module is looked for
+    in the current directory too. Arguments are read as Python literals, or else taken as text.
 
     What it prints is printed here while it runs; with --json, it is told in the end. Without a
     mesh, one is started for the call of a module's function.

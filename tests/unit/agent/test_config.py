@@ -218,7 +218,7 @@ def test_who_is_allowed_is_a_table_and_what_is_allowed_a_part_of_it(written):
         ("[data]\na = false", "data.a", "false", "such as '120GiB'; true or 0"),
         ("[data]\na = '12G'", "data.a", "'12G'", "such as '120GiB'; true or 0"),
         ("[data]\na = -1", "data.a", "-1", "such as '120GiB'; true or 0"),
-        ("allow = 'f'", "allow", "'f'", 'such as ["describe@2", "describe"], or of digests'),
+        ("allow = 'f'", "allow", "'f'", 'such as ["ada/describe@2", "ada/describe"], or of'),
         ("allow = [1]", "allow", "[1]", "a list of registered functions"),
         ("allow = ['f@x']", "allow", "'f@x'", "'f@x' is none of them; allowed: a list"),
         ("allow = ['a.b']", "allow", "'a.b'", "'a.b' is none of them"),

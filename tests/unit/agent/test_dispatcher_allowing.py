@@ -37,6 +37,17 @@ def test_what_is_not_on_the_list_is_refused_and_the_list_is_named():
     assert shop.hands[1].calls == []
 
 
+def test_what_a_rule_would_allow_that_means_several_is_refused_with_whose_they_are():
+    shop = a_shop()
+    shop.step(ev.AllowanceChanged({}, {digest_of("f"): "f is ada's and bob's"}))
+    shop.submit(1, 2, job=job_of("f"))
+    told = f"allow: f ({digest_of('f').hex()}) may not run there: f is ada's and bob's"
+    assert [refused.detail for refused in shop.records(wire.Refused)] == [told, told]
+    allow(shop, "f")
+    shop.submit(3, job=job_of("f"))
+    assert shop.tasks_of(1) == [3]
+
+
 def test_before_the_registry_was_read_nothing_may_run():
     shop = a_shop()
     shop.submit(1)

@@ -94,6 +94,9 @@ def test_what_alone_may_run_is_said_and_renewed_when_the_registry_says_otherwise
     assert not document.renewed(0.0, None, ("aa",))
     assert not document.renewed(0.0, None)
     assert document.renewed(0.0, None, ())
+    document.lapsed = ("the rule 'describe' does not hold",)
+    assert document.renewed(0.0, None)
+    assert document.current.warnings == ("allow: the rule 'describe' does not hold",)
     assert document_of().current.allow is None
     assert document_of(allow=[]).current.allow == ()
 

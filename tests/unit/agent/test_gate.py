@@ -24,6 +24,7 @@ def entry_of(name, version=1, code=None, **about):
     content = registered.kept_digest(kept.pack(code))
     return Registered(
         **{
+            "owner": "ann",
             "name": name,
             "version": version,
             "digest": code.digest,
@@ -38,15 +39,20 @@ class Scene:
     def __init__(self, *rules, **network):
         self.network = MemoryNetwork(1, **network)
         self.told = []
+        self.lapsed = {}
         writer = self.network.link("writer")
         self.functions = writer.key_value(subjects.FUNCTIONS_BUCKET)
         self.code = writer.key_value(subjects.CODE_BUCKET)
         self.rules = rules
 
     def open(self):
-        self.gate = Gate(self.network.link("a"), Allowance(self.rules), self.told.append)
+        self.gate = Gate(self.network.link("a"), Allowance(self.rules), self.tell)
         self.run()
         return self
+
+    def tell(self, opening):
+        self.told.append(opening.code)
+        self.lapsed = opening.lapsed
 
     def run(self):
         self.network.run_until_idle()
@@ -55,7 +61,7 @@ class Scene:
     def register(self, name, version=1, code=None, *, with_code=True, **about):
         entry = entry_of(name, version, code, **about)
         if with_code:
-            self.code.put(entry.content, kept.pack(code or code_of(name)), lambda _: None)
+            self.code.put(entry.code_key, kept.pack(code or code_of(name)), lambda _: None)
         self.functions.put(entry.key, registered.encode(entry), lambda _: None)
         self.run()
         return entry
@@ -102,7 +108,7 @@ def test_code_that_is_false_or_lost_may_not_run(with_code):
     scene = Scene("f", "g")
     false = entry_of("f")
     if with_code:
-        scene.code.put(false.content, b"something else", lambda _: None)
+        scene.code.put(false.code_key, b"something else", lambda _: None)
     scene.functions.put(false.key, registered.encode(false), lambda _: None)
     scene.register("g")
     assert scene.open().told == [may_run("g")]
@@ -131,7 +137,7 @@ def test_without_buckets_nothing_may_run_until_there_are():
 
 def test_code_that_cannot_be_fetched_now_is_fetched_later():
     scene = Scene("f").open()
-    scene.code.put(entry_of("f").content, kept.pack(code_of("f")), lambda _: None)
+    scene.code.put(entry_of("f").code_key, kept.pack(code_of("f")), lambda _: None)
     scene.run()
     scene.gate._bucket = scene.network.link("nowhere").key_value(subjects.CODE_BUCKET)
     away = scene.gate._bucket._path
@@ -156,3 +162,45 @@ def test_what_a_function_includes_comes_with_its_code():
     scene = Scene("f").open()
     scene.register("f", code=code)
     assert scene.told[-1] == {code.digest: code.code, include.digest: include.content}
+
+
+def test_a_name_without_an_owner_is_taken_over_by_nobody():
+    scene = Scene("f").open()
+    scene.register("f")
+    rival = scene.register("f", code=code_of("evil"), owner="eve")
+    assert scene.told == [{}, may_run("f"), {}]
+    assert set(scene.lapsed) == {code_of("f").digest, code_of("evil").digest}
+    scene.delete(rival)
+    assert (scene.told[-1], scene.lapsed) == (may_run("f"), {})
+
+
+def test_an_owners_name_holds_whoever_else_has_registered_one():
+    scene = Scene("ann/f").open()
+    scene.register("f", code=code_of("evil"), owner="eve")
+    scene.register("f")
+    assert (scene.told, scene.lapsed) == ([{}, may_run("f")], {})
+
+
+def test_code_is_looked_for_under_its_owners_name_alone():
+    scene = Scene("ann/f").open()
+    entry = entry_of("f")
+    scene.code.put(subjects.code_key("eve", entry.content), kept.pack(code_of("f")), lambda _: None)
+    scene.register("f", with_code=False)
+    assert scene.told == [{}]
+
+
+def test_who_claims_the_digest_of_what_another_rule_allows_does_not_run_in_its_place():
+    scene = Scene("ann/f", "eve/g").open()
+    forged = msgspec.structs.replace(code_of("f"), code=b"evil")
+    scene.register("g", code=forged, owner="eve")
+    assert scene.told[-1] == {code_of("f").digest: b"evil"}
+    scene.register("f")
+    assert scene.told[-1] == may_run("f")
+
+
+def test_of_two_entries_with_the_same_code_the_one_that_lies_about_it_is_not_believed():
+    scene = Scene("eve/evil", "ann/f", "eve/g").open()
+    scene.register("evil", owner="eve")
+    content = entry_of("evil").content
+    scene.register("g", with_code=False, owner="eve", digest=code_of("f").digest, content=content)
+    assert code_of("f").digest not in scene.told[-1]

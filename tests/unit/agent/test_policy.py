@@ -120,8 +120,16 @@ def test_what_is_denied_is_denied_to_administrators_and_to_whom_the_list_names()
     assert why(policy, ADA).startswith("deny: ")
     assert why(policy, ROOT, "wipe") == "deny.functions: wipe does not run there"
     assert why(policy, ROOT, "g") == f"deny.functions: {digest_of('g').hex()} does not run there"
-    assert why(policy, ROOT, "wipe@3").startswith("deny.functions: wipe ")
+    for name in ("wipe@3", "ann/wipe", "ann/wipe@3"):
+        assert why(policy, ROOT, name).startswith("deny.functions: wipe ")
     assert refusal(policy, ROOT, "f") is None
+
+
+@pytest.mark.parametrize("rule", ["ann/wipe", "ann/wipe@3"])
+def test_what_is_denied_of_one_owner_is_not_denied_of_another(rule):
+    policy = a_policy(People(("any",)), Deny(functions=(rule,)))
+    assert why(policy, ROOT, "ann/wipe@3") == f"deny.functions: {rule} does not run there"
+    assert refusal(policy, ROOT, "bob/wipe@3") is None
 
 
 def test_an_answer_is_kept_until_something_changes():
@@ -140,7 +148,9 @@ def a_grant(id="1", to="ada", *functions, expires=0, **quota):  # noqa: A002  as
 
 
 def entry_of(name, version=1):
-    return Registered(name=name, version=version, digest=digest_of(name), content="", stable=True)
+    return Registered(
+        owner="ann", name=name, version=version, digest=digest_of(name), content="", stable=True
+    )
 
 
 @pytest.mark.parametrize("to", ["ada", "group:beamline"])
@@ -154,7 +164,7 @@ def test_a_grant_lets_whom_it_names_run_what_it_names(to):
 
 def test_a_grant_of_functions_is_of_those_that_are_registered_and_of_their_kept_code():
     policy = a_policy()
-    policy.granted([a_grant("1", "ada", "f@1", "g")])
+    policy.granted([a_grant("1", "ada", "ann/f@1", "ann/g")])
     assert why(policy, ADA, "f").startswith("grants: ")
     policy.registered([entry_of("f"), entry_of("g", 7), entry_of("h")])
     for name in ("f", "g"):
@@ -167,7 +177,7 @@ def test_a_grant_of_functions_is_of_those_that_are_registered_and_of_their_kept_
 
 def test_who_is_granted_any_code_runs_its_own():
     policy = a_policy()
-    policy.granted([a_grant("1", "ada", "f"), a_grant("2", "ada")])
+    policy.granted([a_grant("1", "ada", "ann/f"), a_grant("2", "ada")])
     policy.registered([entry_of("f")])
     assert not policy.verdict(ADA, job_of("f"), NOW).registered
 
@@ -289,7 +299,7 @@ def test_who_is_granted_functions_by_name_runs_the_kept_code_whatever_it_sends()
     shop.finish(1)
     functions = shop.machine._functions
     assert functions.code(ADA, digest_of("f")) == job_of().code
-    policy.granted([a_grant("1", "ada", "f")])
+    policy.granted([a_grant("1", "ada", "ann/f")])
     policy.registered([entry_of("f")])
     shop.step(ev.PolicyChanged({digest_of("f"): b"the registry's"}, NOW))
     shop.step(ev.RunArrived(ADA, run_of(2), NOW))

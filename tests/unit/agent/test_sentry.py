@@ -105,6 +105,7 @@ def test_grants_are_for_the_agents_that_they_are_about(scene):
         {"key": "another"},
         {"agents": "((("},
         {"functions": "a.b"},
+        {"functions": "f@*"},
     ],
 )
 def test_what_is_forged_altered_misplaced_or_not_understood_grants_nothing(scene, fault):
@@ -171,15 +172,20 @@ def test_another_account_revokes_nobody(scene):
 
 
 def test_functions_that_are_granted_by_name_are_fetched_from_the_registry(scene):
-    scene.grant("f@*")
+    scene.grant("ann/f@*")
     assert not scene.may()
     entry = entry_of("f", version=3)
     code = scene.writer.key_value(subjects.CODE_BUCKET)
-    code.put(entry.content, kept.pack(code_of("f")), lambda _: None)
+    code.put(entry.code_key, kept.pack(code_of("f")), lambda _: None)
     functions = scene.writer.key_value(subjects.FUNCTIONS_BUCKET)
     functions.put(entry.key, registered.encode(entry), lambda _: None)
     scene.run()
     assert scene.may("f")
+    assert not scene.may("g")
+    rival = entry_of("f", 9, code_of("g"), owner="eve")
+    code.put(rival.code_key, kept.pack(code_of("g")), lambda _: None)
+    functions.put(rival.key, registered.encode(rival), lambda _: None)
+    scene.run()
     assert not scene.may("g")
     assert scene.told[-1] == {code_of("f").digest: code_of("f").code}
     functions.delete(entry.key, lambda _: None)

@@ -296,7 +296,8 @@ def test_what_is_kept_and_said_travels_as_it_is(office):
 
 @pytest.mark.parametrize("to", ["ada", "group:beamline"])
 def test_a_grant_is_signed_and_put_where_agents_find_it(office, to):
-    part = GrantPart(functions=("describe@2",), agents="site == 'field'", per_hour=100)
+    functions = ("ada/describe@2", "ada/other@*", "any", "0123456789abcdef" * 2)
+    part = GrantPart(functions=functions, agents="site == 'field'", per_hour=100)
     decision = office.decide("admin", "owner", Give(to=to, part=part, ttl_s=60))
     assert isinstance(decision.answer, Given)
     assert decision.put == Put(decision.answer.id, decision.answer.jwt)
@@ -314,6 +315,9 @@ def test_a_grant_is_signed_and_put_where_agents_find_it(office, to):
         {"ttl_s": 366 * 86_400},
         {"part": GrantPart(functions=())},
         {"part": GrantPart(functions=("any",), per_hour=-1)},
+        {"part": GrantPart(functions=("ada/describe@2", "describe@2"))},
+        {"part": GrantPart(functions=("describe@*",))},
+        {"part": GrantPart(functions=("ada/*",))},
     ],
 )
 def test_a_grant_of_nothing_or_to_nobody_is_refused(office, fault):

@@ -82,7 +82,7 @@ def test_other_classes_and_functions_that_have_none_are_taken(party: Party, ann:
 def test_a_pickle_of_the_same_process_has_the_same_class_and_another_processs_has_not() -> None:
     code = describe_bound(is_item)
     assert (code.form, describe(is_item).form) == ("pickle", "source")
-    entry = Registered(name="is_item", version=1, digest=code.digest, content="")
+    entry = Registered(owner="ann", name="is_item", version=1, digest=code.digest, content="")
     payload = dump_arguments((Item(),), {}, what="is_item")
     check_agreement(entry, code, payload)
     ((_, _, tracker),) = classes_brought(payload)

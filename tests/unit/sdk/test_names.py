@@ -11,10 +11,14 @@ import pytest
 
 from gossamer.client import Client
 from gossamer.functions import function
+from gossamer.sharing import in_full
 from gossamer.submitter import Submitter
 from gossamer_mesh import registered, subjects
 from gossamer_mesh.errors import (
+    AmbiguousNameError,
+    ConfigError,
     LinkClosedError,
+    NotAllowedError,
     ProtocolError,
     ServerError,
     UnknownFunctionError,
@@ -46,6 +50,7 @@ class Party:
         self.clients: list[Client] = []
 
     def client(self, name: str) -> Client:
+        """Return a client of the user with this name, or one of their sessions: "ann.2"."""
         client = Client(self.network.link(name), name)
         self.clients.append(client)
         return client
@@ -98,22 +103,118 @@ def mesh(ann: Client) -> Submitter:
     return Submitter(ann, {})
 
 
-def test_of_two_who_register_at_once_each_gets_a_version(party: Party, ann: Client) -> None:
-    bob = party.client("bob")
+def test_of_two_sessions_that_register_at_once_each_gets_a_version(
+    party: Party, ann: Client
+) -> None:
+    other = party.client("ann.2")
+    made = party.waited(
+        lambda: ann.names.register(f, "f", None, None),
+        lambda: other.names.register(g, "f", None, None),
+    )
+    assert sorted(str(each) for each in made) == ["ann/f@1", "ann/f@2"]
+
+
+def test_of_two_sessions_that_register_the_same_at_once_both_get_the_same(
+    party: Party, ann: Client
+) -> None:
+    two = party.client("ann.2")
+    one, other = party.waited(
+        lambda: ann.names.register(f, "f", None, "one's"),
+        lambda: two.names.register(f, "f", None, "the other's"),
+    )
+    assert one == other
+
+
+def test_of_two_users_who_register_one_name_each_gets_their_own(party: Party, ann: Client) -> None:
+    bob = party.client("bob.1")
     made = party.waited(
         lambda: ann.names.register(f, "f", None, None),
         lambda: bob.names.register(g, "f", None, None),
     )
-    assert sorted(str(each) for each in made) == ["f@1", "f@2"]
-
-
-def test_of_two_who_register_the_same_at_once_both_get_the_same(party: Party, ann: Client) -> None:
-    bob = party.client("bob")
-    one, other = party.waited(
-        lambda: ann.names.register(f, "f", None, "ann's"),
-        lambda: bob.names.register(f, "f", None, "bob's"),
+    assert sorted(str(each) for each in made) == ["ann/f@1", "bob/f@1"]
+    assert str(party.register(bob, f)) == "bob/f@2"
+    found = party.waited(
+        lambda: ann.names.find("f"), lambda: bob.names.find("f"), lambda: ann.names.find("bob/f@1")
     )
-    assert one == other
+    assert [str(each) for each in found] == ["ann/f@1", "bob/f@2", "bob/f@1"]
+
+
+def test_a_name_of_several_others_is_asked_whose_and_of_one_is_theirs(
+    party: Party, ann: Client, mesh: Submitter
+) -> None:
+    bob, cy = party.client("bob"), party.client("cy")
+    made = party.register(bob, f)
+    assert party.job(mesh, "f").name == party.job(mesh, "f@1").name == "bob/f@1"
+    party.register(cy, g)
+    with pytest.raises(
+        AmbiguousNameError, match=r"f is registered by bob and by cy: say whose, as in 'bob/f@1'"
+    ):
+        party.job(mesh, "f@1")
+    with pytest.raises(AmbiguousNameError, match="as in 'bob/f'"):
+        party.waited(lambda: ann.names.unregister("f"))
+    assert party.job(mesh, "bob/f").function == party.job(mesh, made).function == made.digest
+    party.register(ann, g)
+    assert party.job(mesh, "f").name == "ann/f@1"
+
+
+def test_what_another_has_of_a_name_is_told_where_nothing_is(party: Party, ann: Client) -> None:
+    party.register(party.client("bob"), f)
+    with pytest.raises(
+        UnknownFunctionError, match=r"as 'eve/f'; did you mean bob/f\? \(1 function is registered"
+    ):
+        party.waited(lambda: ann.names.find("eve/f@3"))
+    with pytest.raises(UnknownFunctionError, match="bob/f has no version 2: the newest is bob/f@1"):
+        party.waited(lambda: ann.names.find("f@2"))
+
+
+@pytest.mark.parametrize(
+    ("given", "granted"),
+    [
+        ("f", "bob/f"),
+        ("f@*", "bob/f@*"),
+        ("f@1", "bob/f@1"),
+        ("eve/f@*", "eve/f@*"),
+        ("any", "any"),
+        ("d" * 32, "d" * 32),
+    ],
+)
+def test_what_is_granted_is_written_with_its_owner(
+    party: Party, ann: Client, given: str, granted: str
+) -> None:
+    party.register(party.client("bob"), f)
+    assert party.waited(lambda: in_full(given, ann.names.find)) == [granted]
+
+
+def test_what_is_nobodys_or_several_peoples_is_not_granted(party: Party, ann: Client) -> None:
+    with pytest.raises(UnknownFunctionError, match=r"as 'f' .*named by its owner.*'ada/f@\*'"):
+        party.waited(lambda: in_full("f@*", ann.names.find))
+    for name in ("bob", "cy"):
+        party.register(party.client(name), f)
+    with pytest.raises(AmbiguousNameError, match="by bob and by cy"):
+        party.waited(lambda: in_full("f@*", ann.names.find))
+    with pytest.raises(ConfigError):
+        party.waited(lambda: in_full("a b", ann.names.find))
+
+
+def test_nobody_deletes_what_is_anothers_but_who_may(party: Party, ann: Client) -> None:
+    bob = party.client("bob")
+    made = party.register(bob, f)
+    with pytest.raises(NotAllowedError, match="bob/f@1 is bob's, and you are ann: only bob and"):
+        party.waited(lambda: ann.names.unregister("f@1", anybodys=False))
+    assert party.waited(lambda: bob.names.unregister("f@1", anybodys=False)) == [made]
+    again = party.register(bob, f)
+    assert party.waited(lambda: ann.names.unregister(again)) == [again]
+    with pytest.raises(UnknownFunctionError):
+        party.waited(lambda: bob.names.find("f"))
+
+
+def test_a_user_whose_name_is_none_of_ours_owns_what_it_registers_all_the_same(
+    party: Party,
+) -> None:
+    odd = party.client("a b@c")
+    made = party.register(odd, f)
+    assert str(made) == "a-b-c/f@1"
+    assert party.waited(lambda: odd.names.find("f")) == [made]
 
 
 def test_the_same_job_is_used_for_the_same_until_the_registry_changes(
@@ -137,7 +238,12 @@ def test_what_was_said_of_a_function_is_in_the_job_and_can_be_overridden(
 ) -> None:
     made = party.register(ann, said)
     job = party.job(mesh, made)
-    assert (job.name, job.function, job.demand.cpus, job.timeout_s) == ("f@1", made.digest, 3, 2.0)
+    assert (job.name, job.function, job.demand.cpus, job.timeout_s) == (
+        "ann/f@1",
+        made.digest,
+        3,
+        2.0,
+    )
     assert party.job(mesh.options(cpus=1), "f").demand.cpus == 1
 
 
@@ -156,9 +262,11 @@ def test_a_version_that_was_registered_a_moment_ago_is_looked_for(
     party: Party, ann: Client, mesh: Submitter
 ) -> None:
     party.waited(ann.names.all)
-    bob = party.client("bob")
-    made = party.register(bob, f)
-    # What the registry has not told ann yet, she asks for.
+    for name in ("bob", "ann.2"):
+        made = party.register(party.client(name), f)
+        # What the registry has not told ann yet, she asks for.
+        ann.names._registry.drop(made.key)
+        assert party.job(mesh, str(made)).function == made.digest
     ann.names._registry.drop(made.key)
     assert party.job(mesh, "f@1").function == made.digest
 
@@ -167,12 +275,12 @@ def test_code_that_is_not_what_was_registered_is_not_sent(
     party: Party, ann: Client, mesh: Submitter
 ) -> None:
     made = party.register(ann, f)
-    party.put(subjects.CODE_BUCKET, made.content, b"something else")
+    party.put(subjects.CODE_BUCKET, made.code_key, b"something else")
     with pytest.raises(ProtocolError, match="f@1 is not what was registered"):
         party.job(mesh, "f")
     kept = b"no code"
     false = msgspec.structs.replace(made, version=2, content=registered.kept_digest(kept))
-    party.put(subjects.CODE_BUCKET, false.content, kept)
+    party.put(subjects.CODE_BUCKET, false.code_key, kept)
     party.put(subjects.FUNCTIONS_BUCKET, false.key, registered.encode(false))
     with pytest.raises(ProtocolError, match="f@2 cannot be read"):
         party.job(mesh, "f")
@@ -190,11 +298,11 @@ def test_code_and_options_that_are_gone_or_not_understood_are_told(
     made = party.register(ann, f)
     newer = msgspec.structs.replace(made, version=2, options=b"\xc1")
     party.put(subjects.FUNCTIONS_BUCKET, newer.key, registered.encode(newer))
-    with pytest.raises(ProtocolError, match="the options of f@2 cannot be read"):
+    with pytest.raises(ProtocolError, match="the options of ann/f@2 cannot be read"):
         party.job(mesh, "f@2")
     lost = msgspec.structs.replace(made, version=3, content="0" * 32)
     party.put(subjects.FUNCTIONS_BUCKET, lost.key, registered.encode(lost))
-    with pytest.raises(UnknownFunctionError, match="the code of f@3 is not in the registry"):
+    with pytest.raises(UnknownFunctionError, match="the code of ann/f@3 is not in the registry"):
         party.job(mesh, "f@3")
 
 
@@ -209,9 +317,28 @@ def test_code_that_another_version_has_as_well_stays_when_one_is_deleted(
     assert party.job(fresh, "f@5").function == made.digest
     party.waited(lambda: ann.names.unregister("f@5"))
     found: list[Any] = []
-    party.network.link("x").key_value(subjects.CODE_BUCKET).get(made.content, found.append)
+    party.network.link("x").key_value(subjects.CODE_BUCKET).get(made.code_key, found.append)
     party.network.run_for(0.1)
     assert found == [None]
+
+
+def test_code_goes_with_its_owners_last_version_whoever_else_has_the_same(
+    party: Party, ann: Client
+) -> None:
+    bob = party.client("bob")
+    made, other = party.register(ann, f), party.register(bob, f)
+    assert (made.content, made.digest) == (other.content, other.digest)
+    # Of bob's, nobody here knows what it needs; it needs nothing of ann's.
+    party.put(subjects.FUNCTIONS_BUCKET, "bob.f.9", b"of the future")
+    party.waited(lambda: ann.names.unregister(made))
+    found: list[Any] = []
+    code = party.network.link("x").key_value(subjects.CODE_BUCKET)
+    for each in (made, other):
+        code.get(each.code_key, found.append)
+    party.network.run_for(0.1)
+    assert (found[0], registered.kept_digest(found[1].value)) == (None, other.content)
+    fresh = Submitter(party.client("cy"), {})
+    assert party.job(fresh, "bob/f@1").function == other.digest
 
 
 @pytest.mark.parametrize("steps", range(16))
@@ -221,15 +348,15 @@ def test_code_stays_for_who_registers_it_while_another_deletes_its_version(
 ) -> None:
     """Whichever step of the one comes between whichever steps of the other."""
     party = Party(delay_s=0.002)
-    ann, bob = party.client("ann"), party.client("bob")
+    ann, another = party.client("ann.1"), party.client("ann.2")
     made = party.register(ann, f)
-    party.waited(bob.names.all)
+    party.waited(another.names.all)
     register = party._users.submit
     begun = []
 
     def of(what: str) -> None:
         if what == "register":
-            begun.append(register(lambda: bob.names.register(f, "g", None, None)))
+            begun.append(register(lambda: another.names.register(f, "g", None, None)))
         else:
             begun.append(register(lambda: ann.names.unregister(made)))
 
@@ -243,7 +370,7 @@ def test_code_stays_for_who_registers_it_while_another_deletes_its_version(
         party.network.run_for(0.001)
     assert [each.exception() for each in begun] == [None, None]
     found: list[Any] = []
-    party.network.link("x").key_value(subjects.CODE_BUCKET).get(made.content, found.append)
+    party.network.link("x").key_value(subjects.CODE_BUCKET).get(made.code_key, found.append)
     party.network.run_for(0.1)
     assert found[0] is not None
     assert registered.kept_digest(found[0].value) == made.content

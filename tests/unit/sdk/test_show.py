@@ -118,6 +118,7 @@ def test_nothing_that_a_task_or_an_agent_says_is_markup():
 
 def test_what_others_wrote_is_shown_as_text_and_not_obeyed():
     entry = Registered(
+        owner="ada",
         name="f",
         version=1,
         digest=b"d" * 16,
