@@ -99,10 +99,9 @@ def no_agent(job: Job, fleet: Fleet, trouble: str = "", *, waited_s: float = 0.0
             ruled_out=counts,
         )
     _, closest, lacking = min(_lacking(demand, fleet))
-    lapsed = _lapsed(closest, fleet) if ALLOW in lacking else ""
     return NoAgentError(
         f"0 of {total} agents match {job.name}: {reasons}; closest: {closest} (lacks "
-        f"{', '.join(lacking)}{lapsed}){meant(demand, fleet)}; {way_out}",
+        f"{', '.join(lacking)}){meant(demand, fleet)}{_lapsed(demand, fleet)}; {way_out}",
         function=job.name,
         ruled_out=counts,
         closest=closest,
@@ -117,16 +116,14 @@ def _lacking(demand: Demand, fleet: Fleet) -> Iterator[tuple[int, str, list[str]
         yield len(lacking), candidate.document.agent, lacking
 
 
-def _lapsed(agent: str, fleet: Fleet) -> str:
-    """Return what an agent says of rules of its list that do not hold, if it does."""
-    said = [
-        warning.removeprefix(LAPSED)
-        for candidate in fleet
-        if candidate.document.agent == agent
-        for warning in candidate.document.warnings
-        if warning.startswith(LAPSED)
-    ]
-    return f"; it says: {'; '.join(said)}" if said else ""
+def _lapsed(demand: Demand, fleet: Fleet) -> str:
+    """Return what an agent says that lacks nothing but a rule of its list that holds."""
+    for candidate in fleet:
+        said = [each for each in candidate.document.warnings if each.startswith(LAPSED)]
+        if said and lacks(demand, candidate.document) == [ALLOW]:
+            told = "; ".join(each.removeprefix(LAPSED) for each in said)
+            return f"; {candidate.document.agent} says: {told}"
+    return ""
 
 
 def _way_out(waited_s: float) -> str:

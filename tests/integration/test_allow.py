@@ -13,6 +13,7 @@ from gossamer_mesh import subjects, wire
 from gossamer_mesh.access import load
 from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.payload import dump_arguments
+from tests.integration.test_policy import opened, user
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -59,7 +60,7 @@ def test_what_is_registered_under_an_allowed_name_may_run_from_then_on_and_nothi
         # The same function, handed over as an object: its digest is that of the registered one.
         assert mesh.submit(describe, "z").result(timeout=WITHIN_S) == ["described", "z"]
         mesh.register(another, name="describe", version=2)
-        with pytest.raises(NoAgentError, match=r"describe@2: allow ruled out 1"):
+        with pytest.raises(NoAgentError, match=r"owner/describe@2: allow ruled out 1"):
             mesh.submit("describe", "x").result(timeout=WITHIN_S)
         mesh.register(another, name="other")
         until(lambda: len(allowed(mesh)["choosy"]) == 2)
@@ -69,6 +70,24 @@ def test_what_is_registered_under_an_allowed_name_may_run_from_then_on_and_nothi
         with pytest.raises(NoAgentError, match="allow ruled out 1"):
             mesh.submit(describe, "x").result(timeout=WITHIN_S)
         assert "allow-list of 1" in repr(mesh.agents())
+
+
+def test_a_name_on_a_list_that_another_registers_too_stops_what_it_meant_and_says_so(fleet):
+    fleet.add("choosy", CHOOSY)
+    with fleet.connect() as mesh, opened(user(fleet, "eve")) as eves:
+        made = mesh.register(describe)
+        until(lambda: allowed(mesh) == {"choosy": (made.digest.hex(),)})
+        rival = eves.register(another, name="describe")
+        until(lambda: allowed(mesh) == {"choosy": ()})
+        for name in (str(made), str(rival)):
+            with pytest.raises(
+                NoAgentError,
+                match=r"; choosy says: the rule 'describe@1' does not hold: .* by eve and by owner",
+            ):
+                mesh.submit(name, "x").result(timeout=WITHIN_S)
+        mesh.unregister(rival)
+        until(lambda: allowed(mesh) == {"choosy": (made.digest.hex(),)})
+        assert mesh.submit("describe@1", "x").result(timeout=WITHIN_S) == ["described", "x"]
 
 
 def test_who_was_registered_before_the_agent_came_may_run_by_its_digest_at_once(fleet):

@@ -59,30 +59,36 @@ def test_a_function_is_registered_found_shown_called_and_deleted(mesh):
     assert functions().stdout == "no functions\n"
     assert answer() == []
     done = functions("register", "errands:describe")
-    assert done.stdout.startswith("registered describe@1  "), done.stderr
+    assert done.stdout.startswith("registered owner/describe@1  "), done.stderr
     made = answer("register", "errands:other", "--name", "one", "--version", "3")
-    assert (made["reference"], made["name"], made["version"]) == ("one@3", "one", 3)
-    assert [each["reference"] for each in answer()] == ["describe@1", "one@3"]
+    assert (made["reference"], made["name"], made["version"]) == ("owner/one@3", "one", 3)
+    assert [each["reference"] for each in answer()] == ["owner/describe@1", "owner/one@3"]
     assert "describe@1" in functions().stdout
     assert "Say what is there." in functions().stdout
-    assert [each["reference"] for each in answer("search", "THERE")] == ["describe@1"]
+    assert [each["reference"] for each in answer("search", "THERE")] == ["owner/describe@1"]
     shown = functions("show", "describe").stdout
-    assert shown.startswith("describe@1\n")
+    assert shown.startswith("owner/describe@1\n")
     assert "timeout_s=30.0" in shown
     assert "cpus" not in shown
     assert answer("show", "describe@1")["options"]["labels"] == [["site", "lab"]]
     assert mesh.options(labels={}).submit("describe", "x").result(timeout=20) == ["x"]
-    assert functions("delete", "describe@1").stdout == "deleted describe@1\n"
-    assert [each["reference"] for each in answer("--context", "lab")] == ["one@3"]
+    assert functions("delete", "describe@1").stdout == "deleted owner/describe@1\n"
+    assert [each["reference"] for each in answer("--context", "lab")] == ["owner/one@3"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
         (("show", "none"), 1, "no function is registered as 'none'"),
-        (("show", "describe@2"), 1, "as 'describe@2'; there is describe@1"),
-        (("show", "descrive"), 1, "did you mean 'describe'?"),
-        (("show", "nothing"), 1, "no function is registered as 'nothing'\n"),
+        (
+            ("show", "describe@2"),
+            1,
+            "owner/describe has no version 2: the newest is owner/describe@1",
+        ),
+        (("show", "descrive"), 1, "did you mean describe?"),
+        (("show", "ada/describe"), 1, "did you mean owner/describe?"),
+        (("show", "ada/"), 1, "the function's name ''"),
+        (("show", "nothing"), 1, "no function is registered as 'nothing' (1 function is"),
         (("delete", "nothing@1"), 1, "(1 function is registered on this mesh"),
         (("delete", "descrive@1"), 1, "did you mean describe?"),
         (("delete", "describe"), 1, "say which one is to be deleted"),
@@ -116,7 +122,7 @@ def test_a_registered_function_is_run_and_explained_by_its_name(mesh):
     )  # fmt: skip
     assert (ran.returncode, ran.stdout) == (0, "[1, 'a', 1, 'a', {'b': 2}]\n"), ran.stderr
     explained = subprocess.run(
-        [COMMAND, "explain", "twice", "--json"],
+        [COMMAND, "explain", "owner/twice", "--json"],
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert json.loads(explained.stdout)["feasible"] >= 1, explained.stderr

@@ -92,7 +92,7 @@ def test_a_function_that_is_granted_by_name_runs_and_no_other_does(fleet, grante
     fleet.add("pi")
     with fleet.connect() as owner:
         owner.register(describe)
-    granter.grant("ada", "describe@*", per_hour=2)
+    granter.grant("ada", "owner/describe@*", per_hour=2)
     with opened(user(fleet, "ada")) as ada:
         until(lambda: runs(ada, "describe@1", 1))
         assert ada.submit(describe, 2).result(timeout=WITHIN_S) == "described 2"
@@ -155,12 +155,24 @@ def _share_and_take_back(owner, capsys):
         shared = mesh.share("describe@1", with_group="beam", until="1h", per_hour=100)
         assert (shared.to, shared.functions, shared.per_hour) == (
             "group:beam",
-            ("describe@1",),
+            ("owner/describe@1",),
             100,
         )
         assert mesh.grants() == hers.grants() == [shared]
         until(lambda: runs(hers, "describe@1", 1))
         assert not runs(hers, double, 1)
+        # A name that is granted is whose it was when it was.
+        hers.register(double, name="describe")
+        assert not runs(hers, "describe@1", 1)
+        assert runs(hers, "owner/describe@1", 1)
+        told = ["grant", "ada", "--context", "lab", "--functions"]
+        assert main([*told, "other@*"]) == 1
+        assert "no function is registered as 'other'" in capsys.readouterr().err
+        assert main([*told, "ada/describe@*", "--functions", "describe", "--json"]) == 0
+        second = json.loads(capsys.readouterr().out)
+        assert second["functions"] == ["ada/describe@*", "owner/describe"]
+        until(lambda: runs(hers, "describe@1", 1))
+        assert main(["grant", "revoke", second["id"], "--context", "lab"]) == 0
         assert main(["grants", "--context", "ada"]) == 0
         assert "group:beam" in capsys.readouterr().out
         assert main(["grant", "revoke", shared.id, "--context", "ada"]) == 1
@@ -168,7 +180,7 @@ def _share_and_take_back(owner, capsys):
         assert main(["grant", "revoke", shared.id[:-1] + "x", "--context", "lab"]) == 1
         assert "did you mean" in capsys.readouterr().err
         assert main(["grant", "revoke", shared.id, "--context", "lab"]) == 0
-        until(lambda: not runs(hers, "describe@1", 1), REVOKED_WITHIN_S)
+        until(lambda: not runs(hers, "owner/describe@1", 1), REVOKED_WITHIN_S)
         assert mesh.grants() == []
         capsys.readouterr()
         told = ["grant", "ada", "--functions", "any", "--agents", "site=local", "--quota", "5/h"]

@@ -10,14 +10,17 @@ import pytest
 
 import gossamer
 from gossamer import (
+    AmbiguousNameError,
     ConfigError,
     NoAgentError,
+    NotAllowedError,
     PayloadTooLargeError,
     TaskTimeoutError,
     UnknownFunctionError,
     VersionTakenError,
 )
 from testbed.bench import by_name
+from tests.integration.test_policy import opened, user
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -29,6 +32,7 @@ AWAY = """
             "submit": mesh.submit("describe@2", "x").result(timeout=20),
             "newest": mesh.submit("describe", "x").result(timeout=20),
             "first": mesh.submit("describe@1", "x").result(timeout=20),
+            "in full": mesh.submit("owner/describe@1", "x").result(timeout=20),
             "map": list(mesh.map("describe@2", ["a", "b"], chunksize=2)),
             "executor": mesh.executor().submit("describe@2", "x").result(timeout=20),
             "explain": mesh.explain("describe@2", "x").agent,
@@ -77,7 +81,7 @@ def with_own_option(data: str) -> str:
 def test_what_one_process_registers_another_calls_by_name(shared, mesh, names, script):
     one = mesh.register(first, name="describe")
     two = mesh.register(second, name="describe", version=2)
-    assert (str(one), str(two)) == ("describe@1", "describe@2")
+    assert (str(one), str(two)) == ("owner/describe@1", "owner/describe@2")
     assert (two.name, two.version, len(two.digest)) == ("describe", 2, 16)
     assert (one.description, two.description) == ("", "Tell of a path.")
     away = script(AWAY.format(access=str(shared.access)))
@@ -87,10 +91,11 @@ def test_what_one_process_registers_another_calls_by_name(shared, mesh, names, s
         "submit": ["second", "x"],
         "newest": ["second", "x"],
         "first": ["first", "x"],
+        "in full": ["first", "x"],
         "map": [["second", "a"], ["second", "b"]],
         "executor": ["second", "x"],
         "explain": "shared",
-        "functions": ["describe@2", "describe@1"],
+        "functions": ["owner/describe@2", "owner/describe@1"],
     }
 
 
@@ -112,21 +117,26 @@ def test_the_same_again_is_no_new_version_and_other_code_says_which_one_is_next(
     with pytest.raises(VersionTakenError, match="as version=8"):
         mesh.register(second, name="describe", version=1)
     assert mesh.register(first, name="describe").version == 8
-    assert [str(each) for each in mesh.functions()] == ["describe@8", str(seven), str(one)]
+    assert [str(each) for each in mesh.functions()] == ["owner/describe@8", str(seven), str(one)]
 
 
 def test_what_is_not_registered_is_answered_with_what_is(mesh, names):
     with pytest.raises(UnknownFunctionError, match=r"as 'describe' \(none is registered"):
         mesh.submit("describe", 1)
     mesh.register(first, name="describe")
-    with pytest.raises(UnknownFunctionError, match="did you mean describe"):
+    with pytest.raises(UnknownFunctionError, match="did you mean describe\\?"):
         mesh.submit("descrive@1", 1)
     with pytest.raises(
-        UnknownFunctionError, match="describe has no version 9: the newest is describe@1"
+        UnknownFunctionError,
+        match="owner/describe has no version 9: the newest is owner/describe@1",
     ):
         mesh.explain("describe@9", 1)
     with pytest.raises(ConfigError, match="'describe@x': behind '@'"):
         mesh.submit("describe@x", 1)
+    with pytest.raises(
+        UnknownFunctionError, match="as 'ada/describe'; did you mean owner/describe"
+    ):
+        mesh.submit("ada/describe", 1)
     with pytest.raises(ConfigError, match=r"the function's name 'os.path:join'"):
         mesh.submit("os.path:join", 1)
 
@@ -194,7 +204,9 @@ def test_functions_can_be_searched_and_shown(mesh, names):
     mesh.register(first, name="describe", description="Look at <paths>")
     mesh.register(second, name="other")
     found = mesh.functions("PATHS")
-    assert [str(each) for each in found] == ["describe@1"]
+    assert [str(each) for each in found] == ["owner/describe@1"]
+    assert found == mesh.functions("OWNER/D") == [mesh.find("describe")]
+    assert found.rows()[0][:2] == ("describe@1", "owner")
     assert "Look at <paths>" in repr(found)
     assert "<td>Look at &lt;paths&gt;</td>" in found._repr_html_()
     assert mesh.functions("nothing such") == []
@@ -206,8 +218,9 @@ async def test_a_registered_function_is_awaited(shared, mesh, names):
         assert await away.run("describe@1", "x") == ["first", "x"]
         assert await away.run(one, "y") == ["first", "y"]
         assert (await away.explain("describe", "x")).agent == "shared"
-        assert [str(each) for each in await away.functions("desc")] == ["describe@1"]
-        await away.unregister(one)
+        assert [str(each) for each in await away.functions("desc")] == ["owner/describe@1"]
+        assert await away.find("describe") == one
+        assert await away.unregister(one) == one
         with pytest.raises(UnknownFunctionError):
             await away.run("describe", "x")
 
@@ -229,12 +242,38 @@ def test_registered_code_is_never_loaded_by_who_calls_it(shared, mesh, names, sc
     _, err = author.communicate(timeout=20)
     assert author.returncode == 0, err
     (entry,) = mesh.functions()
-    assert str(entry) == "loaded@1"
+    assert str(entry) == "owner/loaded@1"
     mesh.explain("loaded")
     assert list(tmp_path.glob("[0-9]*")) == []
     mesh.submit("loaded").exception(timeout=20)
     (mark,) = tmp_path.glob("[0-9]*")
     assert int(mark.name) != os.getpid()
+
+
+def test_each_user_has_names_of_their_own_and_no_users_are_anothers_to_change(fleet):
+    """As the server holds them to it: each with credentials of their own."""
+    fleet.add("a")
+    ada, eve = (user(fleet, name) for name in ("ada", "eve"))
+    with fleet.connect() as root, opened(ada) as hers, opened(eve) as eves:
+        one = hers.register(first, name="describe")
+        assert root.submit("describe@1", "x").result(timeout=20) == ["first", "x"]
+        with pytest.raises(NotAllowedError, match="ada/describe@1 is ada's, and you are eve"):
+            eves.unregister("describe@1")
+        rival = eves.register(second, name="describe")
+        assert (str(rival), rival.version) == ("eve/describe@1", 1)
+        # What others call is what it was, or they are asked.
+        assert root.submit("ada/describe", "x").result(timeout=20) == ["first", "x"]
+        assert hers.find("describe") == one
+        tries = 500
+        while root.functions() != [one, rival]:
+            tries -= 1
+            assert tries
+        with pytest.raises(AmbiguousNameError, match="by ada and by eve"):
+            root.submit("describe", "x")
+        # Whoever is gone is cleared up after.
+        assert root.unregister("eve/describe@1") == rival
+        assert root.submit("describe", "x").result(timeout=20) == ["first", "x"]
+        assert list(root.functions()) == [one]
 
 
 def test_the_bench_of_calls_by_name_measures_pairs():

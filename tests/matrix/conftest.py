@@ -147,16 +147,24 @@ def row(attempt: str, whose: str, happened: str, knows: str) -> None:
     ROWS.append(Row(attempt, whose, happened, knows))
 
 
-def say_in_vain(scene: Scene, who: str, subject: str, reply: str = "", data: bytes = b"") -> None:
+def say_in_vain(
+    scene: Scene,
+    who: str,
+    subject: str,
+    reply: str = "",
+    data: bytes = b"",
+    headers: dict[str, str] | None = None,
+) -> None:
     """Have somebody say what the server must refuse: nobody may hear it."""
     person, mark = scene.person(who), scene.mark()
     scene.logged()
     person.told.clear()
-    person.say(subject, data + mark, reply)
+    person.say(subject, data + mark, reply, headers)
     arrived = [heard for heard in scene.sees.heard() if mark in heard.data]
     refused = person.refused(subject)
     happened = "IT WAS SAID" if arrived else ("refused" if refused else "lost, NOT REFUSED")
-    row(f"say {_short(scene, subject)}", who, happened, KNOWN if refused else "nobody")
+    how = f" ({', '.join(headers.values())})" if headers else ""
+    row(f"say {_short(scene, subject)}{how}", who, happened, KNOWN if refused else "nobody")
     assert not arrived
     assert refused
     _see_in_log(scene, subject)

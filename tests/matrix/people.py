@@ -89,9 +89,11 @@ class Raw:
         """What the server said last against us, when it ended the connection for one."""
         return str(self._nc.last_error).lower()
 
-    def say(self, subject: str, data: bytes, reply: str = "") -> None:
+    def say(
+        self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
         async def publish() -> None:
-            await self._nc.publish(subject, data, reply)
+            await self._nc.publish(subject, data, reply, headers)
             await self._nc.flush()
 
         self._loop.run(publish())

@@ -19,7 +19,7 @@ OPEN = {"heartbeat", "all_heartbeats"}
 """What every client may hear of everybody."""
 
 PARTS = {"check_name", "as_name", "session", "user_of", "speaker", "function_key"}
-PARTS |= {"kept", "written"}
+PARTS |= {"kept", "written", "code_key", "owner_of"}
 """What makes no whole subject but parts of one, or a key (see `test_store`)."""
 
 NOTHING_OF_ITS_OWN = {"joiner jo": "jo", "founder fay": "fay"}

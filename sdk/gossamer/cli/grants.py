@@ -74,11 +74,12 @@ def grant(  # noqa: PLR0913 - one argument an option, all by name
             return mesh.find(reference)
 
     part = GrantPart(
-        functions=tuple([sharing.in_full(each, find) for each in functions]),
         agents=_where(agents),
         per_hour=_per_hour(quota),
         concurrent=concurrent or 0,
         cpu_s=parse_seconds(cpu) if cpu else 0.0,
+        # At last: it may ask the mesh.
+        functions=tuple([sharing.in_full(each, find) for each in functions]),
     )
     made = sharing.give(access, who, part, ttl_s)
     named = ", ".join(made.functions)
