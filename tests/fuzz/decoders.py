@@ -101,7 +101,9 @@ def _messages(*kinds: type) -> Callable[[random.Random], bytes]:
 
 def _entry(rng: random.Random) -> bytes:
     silly = garbage.silly(registered.Registered, rng)
-    return registered.encode(msgspec.structs.replace(silly, name="describe", version=2))
+    return registered.encode(
+        msgspec.structs.replace(silly, owner="ada", name="describe", version=2)
+    )
 
 
 def _published(rng: random.Random) -> bytes:
@@ -200,10 +202,15 @@ DECODERS: Final[dict[str, Decoder]] = {
     "capability.decode": Decoder(capability.decode, _messages(capability.Capabilities)),
     "statistics.decode": Decoder(_statistics, _published),
     "registered.decode": Decoder(
-        lambda data: registered.decode(subjects.function_key("describe", 2), data), _entry
+        lambda data: registered.decode(subjects.function_key("ada", "describe", 2), data), _entry
     ),
     "registered.parse": Decoder(
-        _text(registered.parse), lambda rng: rng.choice((b"describe@2", b"a.b@", b"@1", b"x@99999"))
+        _text(registered.parse),
+        lambda rng: rng.choice((b"describe@2", b"ada/f@2", b"a/b/c", b"a.b@", b"@1", b"x@99999")),
+    ),
+    "registered.parse_pattern": Decoder(
+        _text(registered.parse_pattern),
+        lambda rng: rng.choice((b"describe@*", b"ada/f@*", b"ada/*", b"f" * 32, b"x@2@*")),
     ),
     "frames.Reader": Decoder(_frames, _frame, (ValueError,)),
     "blob.chunk.parse": Decoder(chunk.parse, garbage.chunked),

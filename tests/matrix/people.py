@@ -119,11 +119,11 @@ class Raw:
 
         return self._loop.run(take())
 
-    def ask(self, subject: str, data: bytes) -> bytes:
+    def ask(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> bytes:
         """Return the answer, sent to an inbox of our own."""
 
         async def request() -> bytes:
-            return (await self._nc.request(subject, data, WAIT_S)).data
+            return (await self._nc.request(subject, data, WAIT_S, headers=headers)).data
 
         return self._loop.run(request())
 

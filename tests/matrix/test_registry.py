@@ -123,12 +123,9 @@ def test_an_entry_under_ones_own_key_that_says_another_owner_or_no_name_is_none(
     registry = client._client.names._registry
     before, known = registry.warnings, list(client.functions())
     forged = msgspec.structs.replace(made, owner=owner, name=name)
-    answer = json.loads(
-        scene.person("client eve").ask(
-            subjects.written(subjects.FUNCTIONS_BUCKET, "eve.whose.1"), registered.encode(forged)
-        )
-    )
-    assert "error" not in answer
+    hers = subjects.written(subjects.FUNCTIONS_BUCKET, "eve.whose.1")
+    raw = scene.person("client eve")
+    assert "error" not in json.loads(raw.ask(hers, registered.encode(forged)))
     until(lambda: registry.warnings > before)
     row(
         f"an entry of {owner}'s {name!r}, as eve.whose.1",
@@ -138,6 +135,7 @@ def test_an_entry_under_ones_own_key_that_says_another_owner_or_no_name_is_none(
     )
     assert list(client.functions()) == known
     assert client.find("whose") == made
+    assert "error" not in json.loads(raw.ask(hers, b"", DELETE))
 
 
 def test_a_rival_of_the_same_name_is_not_what_others_mean(
