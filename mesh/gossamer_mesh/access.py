@@ -13,8 +13,8 @@ from gossamer_mesh.errors import ConfigError, CredentialsError
 from gossamer_mesh.identity.claims import User, peek
 from gossamer_mesh.places import read_private, write_private
 
-SCHEMES: Final = ("nats", "tls")
-DEFAULT_PORT: Final = 4222
+PORTS: Final = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
+"""Of each scheme, the port where none is named. The last two are websockets."""
 
 
 class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -24,7 +24,9 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     not a mesh's own, a user and a password. `issuer`: the seed of the key that vouches for agents,
     for who owns the mesh. `ca`: the certificate, in PEM, of who vouches for a `tls://` server;
     empty: whoever the system trusts. `file`: where it is to be kept when it is renewed; not saved.
-    `account`: the mesh's token, by which an agent knows its callers.
+    `account`: the mesh's token, by which an agent knows its callers. `more`: addresses to try
+    where `url` is not reached, in this order. `proxied`: at `wss://` somebody's proxy ends the
+    encryption, and shows a certificate of its own, which the system trusts.
     """
 
     url: str
@@ -35,7 +37,19 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     issuer: str = ""
     ca: str = ""
     account: str = ""
+    more: tuple[str, ...] = ()
+    proxied: bool = False
     file: str = ""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All addresses, the one to try first before the others."""
+        return (self.url, *self.more)
+
+    def first(self, url: str) -> Access:
+        """Return the same with `url`, one of its addresses, to be tried first."""
+        others = tuple(each for each in self.urls if each != url)
+        return msgspec.structs.replace(self, url=url, more=others)
 
     @property
     def name(self) -> str:
@@ -70,6 +84,19 @@ class Standing:
 
     def __init__(self, access: Access) -> None:
         self.access = access
+        self._found = ""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses to try, in order: first the one that worked last."""
+        urls = self.access.urls
+        return (self._found, *[url for url in urls if url != self._found]) if (
+            self._found in urls
+        ) else urls
+
+    def found(self, url: str) -> None:
+        """Stay with the address that works: the others may take seconds to fail."""
+        self._found = url
 
 
 _decoder: Final = msgspec.json.Decoder(Access)
@@ -101,12 +128,14 @@ def decode(data: bytes, source: str) -> Access:
             path=source,
         )
     # What a person wrote by hand is held to the same rules as an address on the command line.
-    return msgspec.structs.replace(access, url=_address(access.url), file="")
+    more = tuple(_address(each) for each in access.more)
+    return msgspec.structs.replace(access, url=_address(access.url), more=more, file="")
 
 
 def from_url(url: str) -> Access:
-    """Return the access that `nats://user:password@host:port` names (`tls://` likewise).
+    """Return the access that `nats://user:password@host:port` names.
 
+    Likewise `tls://`, and `ws://` and `wss://` for a websocket.
     Reserved characters in user and password are percent-encoded. `ConfigError` says what is
     wrong, without repeating the password.
     """
@@ -144,8 +173,8 @@ def _address(url: str) -> str:
         # Chained errors would quote the address, password and all.
         reason = "has no port between 1 and 65535" if "ort" in str(error) else "cannot be read"
         raise wrong(reason) from None
-    if parts.scheme not in SCHEMES:
-        raise wrong(f"does not start with {' or '.join(f'{name}://' for name in SCHEMES)}")
+    if parts.scheme not in PORTS:
+        raise wrong(f"does not start with {' or '.join(f'{name}://' for name in PORTS)}")
     if not parts.hostname or re.search(r"[\s\\]", parts.hostname):
         raise wrong("names no host")
     if parts.path.strip("/") or parts.query or parts.fragment:
@@ -153,4 +182,4 @@ def _address(url: str) -> str:
     if port == 0:
         raise wrong("has no port between 1 and 65535")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}:{port or DEFAULT_PORT}"
+    return f"{parts.scheme}://{host}:{port or PORTS[parts.scheme]}"

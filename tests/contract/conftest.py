@@ -21,6 +21,7 @@ from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.wire import MAX_MESSAGE_BYTES
 
 LISTENS = "Listening for client connections on"
+LISTENS_WEB = "Listening for websocket clients on"
 READY = "Server is ready"
 PASSWORD = "of-the-tests"  # noqa: S105  a server that only they know
 
@@ -79,11 +80,12 @@ class RealServer:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._port = -1
+        self._port = self._web_port = -1
         self._running: subprocess.Popen[str] | None = None
         self.up()
         # A server of anybody's, on which any subject may be spoken: links know no roles.
         self.access = Access(f"nats://127.0.0.1:{self._port}", "ada", PASSWORD)
+        self.by_web = Access(f"ws://127.0.0.1:{self._web_port}", "ada", PASSWORD)
 
     def down(self) -> None:
         if self._running is not None:
@@ -100,6 +102,7 @@ class RealServer:
             "authorization": {"user": "ada", "password": PASSWORD},
             "jetstream": {"store_dir": str(self._directory)},
             "max_payload": MAX_MESSAGE_BYTES,
+            "websocket": {"listen": f"127.0.0.1:{self._web_port}", "no_tls": True},
         }
         path = self._directory / "server.conf"
         path.write_text(json.dumps(config))
@@ -111,6 +114,8 @@ class RealServer:
         for line in said:
             if LISTENS in line:
                 self._port = int(line.rpartition(":")[2])
+            if LISTENS_WEB in line:
+                self._web_port = int(line.rpartition(":")[2])
             if READY in line:
                 return
         raise AssertionError("the server ended before it was ready")
@@ -119,15 +124,15 @@ class RealServer:
 class NatsAdapter:
     """The real thing: settling is looking again, often."""
 
-    way: Way | None = Way("127.0.0.1", encrypted=False)
-
-    def __init__(self, real: RealServer) -> None:
+    def __init__(self, real: RealServer, access: Access, way: Way | None) -> None:
+        self.way = way
         self._real = real
+        self._access = access
         self._links: list[Link] = []
         self._numbers = itertools.count()
 
     def make(self, name: str) -> Link:
-        link = NatsLink.connect(self._real.access, name=name)
+        link = NatsLink.connect(self._access, name=name)
         self._links.append(link)
         return link
 
@@ -169,14 +174,18 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer
     real.down()
 
 
-@pytest.fixture(params=["memory", "nats"])
+@pytest.fixture(params=["memory", "nats", "websocket"])
 def mesh(request: pytest.FixtureRequest) -> Iterator[Adapter]:
     if request.param == "memory":
         adapter: Adapter = MemoryAdapter()
     else:
         real: RealServer = request.getfixturevalue("real_server")
         real.up()
-        adapter = NatsAdapter(real)
+        adapter = (
+            NatsAdapter(real, real.access, Way("127.0.0.1", encrypted=False))
+            if request.param == "nats"
+            else NatsAdapter(real, real.by_web, None)
+        )
     yield adapter
     adapter.close()
 

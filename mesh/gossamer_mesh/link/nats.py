@@ -25,6 +25,7 @@ from gossamer_mesh import subjects
 from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.complaints import Complaints
 from gossamer_mesh.errors import (
+    ConnectError,
     CredentialsError,
     LinkClosedError,
     MeshError,
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from gossamer_mesh.identity.nkey import KeyPair as Signer
 
 CONNECT_TIMEOUT_S: Final = 5.0
+NEXT_S: Final = 2
+"""How long an address may not answer while there are others to try."""
+
 RECONNECT_DELAYS_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between attempts; the last one repeats."""
 
@@ -120,8 +124,9 @@ class NatsLink:
 
         With a `Standing`, each further connection is made with what that holds by then.
 
-        Raises `ConnectError` when nothing answers within 5 s, `CredentialsError` when the server
-        refuses who we are. After that, lost connections are remade for ever.
+        Its addresses are tried in their order, and the one that works first after an outage.
+        Raises `ConnectError` when nothing answers within 5 s of any, `CredentialsError` when the
+        server refuses who we are. After that, lost connections are remade for ever.
         """
         link = cls(access, name)
         link._thread.start()
@@ -135,6 +140,11 @@ class NatsLink:
 
     def now(self) -> float:
         return time.monotonic()
+
+    @property
+    def url(self) -> str:
+        """The address that works, or did last."""
+        return self._standing.urls[0]
 
     @property
     def way(self) -> Way | None:
@@ -363,7 +373,37 @@ class NatsLink:
             await asyncio.wait_for(self._nc.close(), END_S)
 
     async def _open(self) -> None:
-        client = QuickClient()
+        access, urls = self._standing.access, self._standing.urls
+        failed: list[ConnectError] = []
+        for url in urls:
+            try:
+                client = await self._connected(access, url, alone=len(urls) == 1)
+            except ConnectError as error:
+                failed.append(error)
+            else:
+                break
+        else:
+            raise unconnected.all_of(failed)
+        self._standing.found(url)
+        self._nc = client
+        client.hurry()
+        assert self._lost is not None
+        self._lost.clear()
+        self._sids.clear()
+        # More may be wanted while we wait for the server.
+        while missing := [wanted for wanted in self._wanted if wanted not in self._sids]:
+            for subscription in missing:
+                await self._subscribe_now(subscription)
+            if not client.is_connected:
+                break
+        self._up = True
+        self._tell("up")
+        self._held = False
+        self._send()
+
+    async def _connected(self, access: Access, url: str, *, alone: bool) -> QuickClient:
+        """Return a client that the server at `url` has accepted; `ConnectError`."""
+        client = _client(url)
         last: list[Exception] = []
 
         async def failed(error: Exception) -> None:
@@ -377,18 +417,17 @@ class NatsLink:
                 self._up = False
                 self._lost.set()
 
-        access = self._standing.access
         try:
             await asyncio.wait_for(
                 client.connect(
-                    access.url,
+                    url,
                     **self._credentials(access),
-                    **_privacy(access),
+                    **_privacy(access, url),
                     name=self._name,
                     allow_reconnect=False,
                     max_reconnect_attempts=1,
                     reconnect_time_wait=0,
-                    connect_timeout=int(CONNECT_TIMEOUT_S),
+                    connect_timeout=int(CONNECT_TIMEOUT_S) if alone else NEXT_S,
                     ping_interval=20,
                     max_outstanding_pings=2,
                     pending_size=OUTBOX_BYTES,
@@ -405,22 +444,8 @@ class NatsLink:
             # It never opened; where the handshake failed, its end would be waited for for ever.
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(client.close(), END_S)
-            raise unconnected.reason(access, [error, *last]) from error
-        self._nc = client
-        client.hurry()
-        assert self._lost is not None
-        self._lost.clear()
-        self._sids.clear()
-        # More may be wanted while we wait for the server.
-        while missing := [wanted for wanted in self._wanted if wanted not in self._sids]:
-            for subscription in missing:
-                await self._subscribe_now(subscription)
-            if not client.is_connected:
-                break
-        self._up = True
-        self._tell("up")
-        self._held = False
-        self._send()
+            raise unconnected.reason(access, url, [error, *last]) from error
+        return client
 
     def _credentials(self, access: Access) -> dict[str, Any]:
         if not access.jwt:
@@ -502,20 +527,38 @@ def _proof(signer: Signer, nonce: str) -> bytes:
     return base64.b64encode(signer.sign(nonce.encode()))
 
 
-def _privacy(access: Access) -> dict[str, Any]:
+def _client(url: str) -> QuickClient:
+    """Return what speaks to that address; `ConnectError` where what that takes is missing."""
+    if not url.startswith("ws"):
+        return QuickClient()
+    try:
+        # Slow to import, and an extra.
+        from gossamer_mesh.link.nats_websocket import WebSocketClient  # noqa: PLC0415  see above
+    except ImportError as error:
+        raise ConnectError(
+            f"{url} is a websocket, and {error.name} is not installed here: run "
+            "pip install 'gossamer[websocket]'",
+            url=url,
+            why=f"{error.name} is missing for it: run pip install 'gossamer[websocket]'",
+        ) from error
+    return WebSocketClient()
+
+
+def _privacy(access: Access, url: str) -> dict[str, Any]:
     """Return how the server shows who it is: by a certificate of the mesh's own, if it has one."""
-    if not access.url.startswith("tls:"):
+    if not url.startswith(("tls:", "wss:")):
         return {}
     import ssl  # noqa: PLC0415  of no use on loopback
 
     logging.getLogger("asyncio").addFilter(_not_of_end)
+    proxied = access.proxied and url.startswith("wss:")
     try:
-        return {"tls": ssl.create_default_context(cadata=access.ca or None)}
+        return {"tls": ssl.create_default_context(cadata=None if proxied else access.ca or None)}
     except ssl.SSLError as error:
         raise CredentialsError(
-            f"the certificate of who vouches for {access.url} cannot be read ({error}): use the "
+            f"the certificate of who vouches for {url} cannot be read ({error}): use the "
             "access file of this mesh, as it was made",
-            url=access.url,
+            url=url,
         ) from error
 
 

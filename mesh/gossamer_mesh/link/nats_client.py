@@ -35,12 +35,18 @@ class QuickClient(Client):
         super().__init__()
         self._direct: dict[int, Subscription] = {}
 
+    async def _select_next_server(self) -> None:
+        # One address, one try: who has others tries them, and says why none was it.
+        server = self._server_pool[0]
+        await self._connect_to_server(server)
+        self._current_server = server
+
     def hurry(self) -> None:
         """Stand before nats-py's reader from now on, if it has not begun to read a message."""
         writer = self._writer()
         if writer is not None:
             transport: asyncio.Transport = writer.transport
-            transport.set_protocol(_Front(transport.get_protocol(), self._direct))
+            transport.set_protocol(Front(transport.get_protocol(), self._direct))
 
     def take_over(self, sid: Subscribed, subscription: Subscription) -> None:
         """Deliver what comes for nats-py's `sid` to `subscription` at once."""
@@ -94,7 +100,7 @@ class QuickClient(Client):
         return writer is not None and bool(writer.is_closing())
 
     def _writer(self) -> Any:
-        # None over websockets: then every message takes nats-py's way.
+        # None before there is a connection.
         return getattr(self._transport, "_io_writer", None)
 
 
@@ -130,7 +136,7 @@ class _Coming:
         return data[missing:]
 
 
-class _Front(asyncio.Protocol):
+class Front(asyncio.Protocol):
     """Cuts the server's bytes into whole messages and lines; nats-py gets those not for us."""
 
     def __init__(self, behind: asyncio.BaseProtocol, direct: dict[int, Subscription]) -> None:

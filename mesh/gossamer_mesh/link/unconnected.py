@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gossamer_mesh.errors import ConnectError, CredentialsError
+
+_ADVICE: Final = (
+    ": is the server running, the address right? `gossamer up` starts a local mesh"
+)
 
 if TYPE_CHECKING:
     from gossamer_mesh.access import Access
 
 
-def reason(access: Access, errors: Sequence[Exception]) -> ConnectError:
+def reason(access: Access, url: str, errors: Sequence[Exception]) -> ConnectError:
     """Return what went wrong: a refusal may be followed, or preceded, by the closed connection."""
-    url = access.url
     said = [str(error).lower() for error in errors]
     if any("authorization" in each or "authentication" in each for each in said):
-        return _refused(access)
+        return _refused(access, url)
     unproven = next((each for each in errors if "CERTIFICATE" in str(each)), None)
     if unproven is not None:
         return CredentialsError(
@@ -27,17 +30,22 @@ def reason(access: Access, errors: Sequence[Exception]) -> ConnectError:
             url=url,
         )
     why = str(errors[-1]) or type(errors[-1]).__name__
-    return ConnectError(
-        f"no connection to {url} ({why}): is the server running, the address right? "
-        "`gossamer up` starts a local mesh",
-        url=url,
-    )
+    return ConnectError(f"no connection to {url} ({why}){_ADVICE}", url=url, why=why)
 
 
-def _refused(access: Access) -> CredentialsError:
+def all_of(errors: Sequence[ConnectError]) -> ConnectError:
+    """Return why none of several addresses was the one: who is known by one is by all."""
+    told = next((each for each in errors if isinstance(each, CredentialsError)), errors[0])
+    if len(errors) == 1 or isinstance(told, CredentialsError):
+        return told
+    tried = ", nor to ".join(f"{each.fields['url']} ({each.fields['why']})" for each in errors)
+    return ConnectError(f"no connection to {tried}{_ADVICE}", url=told.fields["url"])
+
+
+def _refused(access: Access, url: str) -> CredentialsError:
     from gossamer_mesh.identity.claims import User, peek  # noqa: PLC0415  only when refused
 
-    url, now = access.url, time.time()
+    now = time.time()
     if access.jwt:
         claims = peek(access.jwt, User)
         if 0 < claims.exp <= now:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossamer_mesh.link.nats_client import LARGE_BYTES, _Front
+from gossamer_mesh.link.nats_client import LARGE_BYTES, Front
 from gossamer_mesh.link.nats_handles import Subscription
 
 
@@ -41,7 +41,7 @@ def test_messages_come_out_whole(
         lambda _: None, "gsm.>", lambda m: heard.append((m.subject, m.payload, m.reply))
     )
     behind = Behind()
-    front = _Front(behind, {7: mine})
+    front = Front(behind, {7: mine})
     expected: list[tuple[str, bytes, str]] = []
     stream, passed = b"", b""
     for index, (size, replies) in enumerate(messages):
@@ -69,7 +69,7 @@ def test_messages_come_out_whole(
 def test_the_end_of_a_large_message_may_be_cut_anywhere(where: int) -> None:
     heard: list[bytes] = []
     mine = Subscription(lambda _: None, "gsm.>", lambda m: heard.append(m.payload))
-    front = _Front(Behind(), {7: mine})
+    front = Front(Behind(), {7: mine})
     payload = b"x" * (2 * LARGE_BYTES)
     stream = framed("gsm.a", 7, payload) + framed("gsm.b", 7, b"small")
     cut = len(framed("gsm.a", 7, payload)) - where
@@ -90,7 +90,7 @@ def test_what_jetstream_sends_is_not_delivered_but_told(sent: bytes) -> None:
     heard: list[object] = []
     refused: list[str] = []
     mine = Subscription(lambda _: None, "gsm.>", heard.append, refused.append)
-    front = _Front(Behind(), {7: mine})
+    front = Front(Behind(), {7: mine})
     front.data_received(sent + framed("gsm.y", 7, b"true"))
     assert len(heard) == 1
     assert refused == ["gsm.>"]
