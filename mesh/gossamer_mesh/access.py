@@ -90,9 +90,11 @@ class Standing:
     def urls(self) -> tuple[str, ...]:
         """The addresses to try, in order: first the one that worked last."""
         urls = self.access.urls
-        return (self._found, *[url for url in urls if url != self._found]) if (
-            self._found in urls
-        ) else urls
+        return (
+            (self._found, *[url for url in urls if url != self._found])
+            if (self._found in urls)
+            else urls
+        )
 
     def found(self, url: str) -> None:
         """Stay with the address that works: the others may take seconds to fail."""
@@ -128,8 +130,8 @@ def decode(data: bytes, source: str) -> Access:
             path=source,
         )
     # What a person wrote by hand is held to the same rules as an address on the command line.
-    more = tuple(_address(each) for each in access.more)
-    return msgspec.structs.replace(access, url=_address(access.url), more=more, file="")
+    more = tuple(address(each) for each in access.more)
+    return msgspec.structs.replace(access, url=address(access.url), more=more, file="")
 
 
 def from_url(url: str) -> Access:
@@ -139,7 +141,7 @@ def from_url(url: str) -> Access:
     Reserved characters in user and password are percent-encoded. `ConfigError` says what is
     wrong, without repeating the password.
     """
-    address = _address(url)
+    found = address(url)
     parts = urlsplit(url)
     if not parts.username or not parts.password:
         raise ConfigError(
@@ -147,7 +149,7 @@ def from_url(url: str) -> Access:
             "nats://user:password@host:port, or the name of a context, or an access file",
             url=redacted(url),
         )
-    return Access(address, unquote(parts.username), unquote(parts.password))
+    return Access(found, unquote(parts.username), unquote(parts.password))
 
 
 def redacted(url: str) -> str:
@@ -155,8 +157,8 @@ def redacted(url: str) -> str:
     return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", r"\1…@", url, flags=re.DOTALL)
 
 
-def _address(url: str) -> str:
-    """Return scheme, host and port of `url`, checked."""
+def address(url: str) -> str:
+    """Return scheme, host and port of `url`; `ConfigError` says what is wrong with it."""
 
     def wrong(why: str) -> ConfigError:
         shown = redacted(url)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+
 from gossamer_mesh.access import Access
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.identity.claims import User, peek
@@ -25,7 +27,7 @@ def as_agent(access: Access, name: str, site: str) -> Access:
         pair = KeyPair.new("user")
         issuer = Issuer("agent", KeyPair.from_seed(access.issuer), claims.nats.issuer_account)
         jwt = issuer.vouch(name, pair.public, int(time.time()), site=site)
-        return Access(access.url, jwt=jwt, seed=pair.seed, ca=access.ca, account=access.account)
+        return msgspec.structs.replace(access, jwt=jwt, seed=pair.seed, issuer="", file="")
     if claims.role != "agent":
         raise ConfigError(
             f"these are the credentials of {claims.role} {claims.name!r}, and an agent needs its "

@@ -69,14 +69,10 @@ def config(
     # JSON is a subset of the server's own format, and quotes any path. Sizes in quotes would
     # not be read as sizes; durations must be quoted.
     monitored = {"http": f"{HOST}:-1"} if monitor else {}
-    files = {"cert_file": listening.certificate, "key_file": listening.key}
-    private = {"tls": files} if listening.certificate else {}
-    host = f"[{listening.host}]" if ":" in listening.host else listening.host
     return msgspec.json.encode(
         {
             **monitored,
-            **private,
-            "listen": f"{host}:{listening.port or -1}",
+            **_heard(listening),
             "ports_file_dir": str(directory),
             "log_file": str(directory / "server.log"),
             "logfile_size_limit": _LOG_BYTES,
@@ -100,3 +96,24 @@ def config(
             "write_deadline": "10s",
         }
     )
+
+
+def _heard(listening: Listening) -> dict[str, object]:
+    """Return where the server listens, and which of it is encrypted."""
+    tls = {"tls": {"cert_file": listening.certificate, "key_file": listening.key}}
+    found: dict[str, object] = {"listen": _where(listening.host, listening.port)}
+    encrypted = bool(listening.certificate)
+    if encrypted and not listening.private:
+        found |= tls
+    if listening.websocket is not None:
+        open_web = listening.websocket_private or not encrypted
+        private: dict[str, object] = {"no_tls": True} if open_web else {**tls}
+        # What is said is small, or does not get smaller.
+        found["websocket"] = {
+            "listen": _where(*listening.websocket), "compression": False, **private
+        }  # fmt: skip
+    return found
+
+
+def _where(host: str, port: int) -> str:
+    return f"{f'[{host}]' if ':' in host else host}:{port or -1}"

@@ -38,6 +38,7 @@ class Listening(NamedTuple):
     """Where the server listens, with which certificate; `void`: keys that are, since when.
 
     `url`: how this machine reaches it, where the ports that it tells of are not enough for that.
+    `websocket`: where it listens for these, if it does; what is `private` shows no certificate.
     """
 
     host: str = HOST
@@ -46,6 +47,9 @@ class Listening(NamedTuple):
     key: str = ""
     void: Mapping[str, int] = MappingProxyType({})
     url: str = ""
+    private: bool = False
+    websocket: tuple[str, int] | None = None
+    websocket_private: bool = False
 
 
 def find() -> Path:

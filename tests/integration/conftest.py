@@ -18,6 +18,7 @@ import gossamer
 from gossamer.agent_process import AgentOptions, AgentProcess, launch
 from gossamer_mesh import server as embedded_server
 from gossamer_mesh.process import Process, current
+from tests.integration.machines import Machine, directories
 
 END_S = 5.0
 
@@ -160,3 +161,25 @@ def script(clean: None, tmp_path: Path) -> Iterator[Callable[[str], subprocess.P
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in directories(tmp_path / "here").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("GOSSAMER_CONTEXT", raising=False)
+    monkeypatch.delenv("GOSSAMER_URL", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def machines(here: Path) -> Iterator[Callable[[str], Machine]]:
+    made: list[Machine] = []
+
+    def make(name: str) -> Machine:
+        made.append(Machine(here / name))
+        return made[-1]
+
+    yield make
+    for each in reversed(made):
+        each.end()

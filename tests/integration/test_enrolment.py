@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import stat
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -33,88 +29,9 @@ from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.places import config_dir, private_dir, write_private
 from gossamer_mesh.server_program import Listening
 from testbed.bench import enrolments
+from tests.integration.machines import WITHIN_S, free_port, until
 
 pytestmark = pytest.mark.usefixtures("clean")
-GOSSAMER = Path(sys.executable).with_name("gossamer")
-WITHIN_S = 20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def directories(at: Path) -> dict[str, str]:
-    """The environment of a machine of its own."""
-    found = {"XDG_STATE_HOME": at / "s", "XDG_CONFIG_HOME": at / "c", "XDG_RUNTIME_DIR": at / "r"}
-    found["XDG_RUNTIME_DIR"].mkdir(parents=True, exist_ok=True)
-    return {name: str(path) for name, path in found.items()}
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + WITHIN_S
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, value in directories(tmp_path / "here").items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("GOSSAMER_CONTEXT", raising=False)
-    monkeypatch.delenv("GOSSAMER_URL", raising=False)
-    return tmp_path
-
-
-class Machine:
-    """Another machine: its own directories, the command line, and what it has started."""
-
-    def __init__(self, at: Path) -> None:
-        self.environment = {**os.environ, **directories(at)}
-        self.started: list[subprocess.Popen[str]] = []
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [GOSSAMER, *words],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=WITHIN_S,
-            check=False,
-        )
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        started = subprocess.Popen(
-            [GOSSAMER, *words],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.started.append(started)
-        return started
-
-    def end(self) -> None:
-        for each in reversed(self.started):
-            each.terminate()
-            each.communicate(timeout=WITHIN_S)
-
-
-@pytest.fixture
-def machines(here: Path) -> Iterator[Callable[[str], Machine]]:
-    made: list[Machine] = []
-
-    def make(name: str) -> Machine:
-        made.append(Machine(here / name))
-        return made[-1]
-
-    yield make
-    for each in reversed(made):
-        each.end()
 
 
 def new_mesh(**options) -> tuple[Home, access_file.Access, invitation.Invitation]:

@@ -111,6 +111,8 @@ def enrol(
     party = subjects.session(invitation.id, secrets.token_hex(4))
     link = NatsLink.connect(invitation.access, name=party)
     try:
+        # What works now is what will be tried first from now on.
+        reached = invitation.access.first(link.url)
         request = Join(
             public=key.public,
             role="agent" if agent else "",
@@ -124,10 +126,7 @@ def enrol(
         link.close()
     if told := skewed(answer.now, time.time()):
         warn(told)
-    access = Access(
-        invitation.url, jwt=answer.jwt, seed=key.seed, ca=invitation.ca, account=answer.account
-    )
-    return access, answer
+    return msgspec.structs.replace(renewed(reached, answer), seed=key.seed), answer
 
 
 def renewed(access: Access, answer: Enrolled) -> Access:

@@ -6,13 +6,16 @@ import ipaddress
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
+from gossamer_mesh import access as access_file
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access
+from gossamer_mesh.enrolment import invitation
 from gossamer_mesh.enrolment.invitation import Invitation
 from gossamer_mesh.enrolment.messages import Invite, Invitee, Token, User
 from gossamer_mesh.enrolment.registrar import Draw, Registrar
@@ -27,6 +30,7 @@ from gossamer_mesh.places import private_dir, read_private, state_dir, write_pri
 from gossamer_mesh.server_program import Listening
 
 DEFAULT_PORT: Final = 4222
+WEB_PORT: Final = 443
 LIFETIME_S: Final = 86_400
 FIRST_S: Final = 3600
 """How long the first join token lasts, which `init` hands out."""
@@ -37,11 +41,20 @@ _ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104  recognised here, never ch
 _ID_BYTES: Final = 10
 
 
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was chosen when a mesh was made. `hosts`: how others reach it, the best first.
 
     `certificate`, `key`: files of somebody else's making; empty: the mesh makes its own. `owner`:
     the public key of who made it. `first`: join tokens that were handed out before it was served.
+    `websocket`: where it is heard by that besides, if it is; `proxy`: the address of who encrypts
+    that in front of it, else it is encrypted here.
     """
 
     host: str
@@ -52,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     certificate: str = ""
     key: str = ""
     first: dict[str, Token] = {}
+    websocket: Address | None = None
+    proxy: str = ""
 
     @property
     def private(self) -> bool:
@@ -59,10 +74,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return _is_loopback(self.host)
 
     @property
+    def encrypted(self) -> bool:
+        """Whether something here needs a certificate."""
+        return not self.private or self.web_encrypted
+
+    @property
+    def web_encrypted(self) -> bool:
+        web = self.websocket
+        return web is not None and not self.proxy and not _is_loopback(web.host)
+
+    @property
     def url(self) -> str:
-        host = self.hosts[0]
-        bracketed = f"[{host}]" if ":" in host else host
-        return f"{'nats' if self.private else 'tls'}://{bracketed}:{self.port}"
+        if not self.private:
+            return f"tls://{_bracketed(self.hosts[0])}:{self.port}"
+        # Not encrypted: by no name that may be another machine's.
+        hosts = [host for host in self.hosts if _is_loopback(host)] or [self.host]
+        return f"nats://{_bracketed(hosts[0])}:{self.port}"
+
+    @property
+    def more(self) -> tuple[str, ...]:
+        """How it is reached where `url` is not."""
+        web = self.websocket
+        if self.proxy or web is None:
+            return (self.proxy,) if self.proxy else ()
+        if not self.web_encrypted:
+            return (f"ws://{_bracketed(web.host)}:{web.port}",)
+        hosts: Sequence[str] = self.hosts
+        if self.private:
+            hosts = [host for host in hosts if not _is_loopback(host)] or _reached_by(web.host)
+        return (f"wss://{_bracketed(hosts[0])}:{web.port}",)
 
 
 _decoder: Final = msgspec.json.Decoder(Settings)
@@ -106,12 +146,17 @@ class Home:
         lifetime_s: int = LIFETIME_S,
         certificate: str = "",
         key: str = "",
+        websocket: str = "",
+        proxy: str = "",
     ) -> tuple[Home, Access, Invitation]:
         """Make a mesh: return it, its owner's access, and a join token for its first agent.
 
-        `ConfigError` if there is one of that name already, or `listen` is no address.
+        `websocket`: where it is to be heard by that, too; `proxy`: the wss:// address of who
+        encrypts it there. `ConfigError` if there is a mesh of that name already, or an address is
+        none.
         """
         host, port = address(listen)
+        web = address(websocket, "--websocket", WEB_PORT) if websocket else None
         path = _folder() / subjects.check_name(name, "the mesh's name")
         if (path / "mesh.json").exists():
             raise ConfigError(
@@ -130,9 +175,11 @@ class Home:
             lifetime_s=lifetime_s,
             certificate=certificate,
             key=key,
+            websocket=web,
+            proxy=proxied(proxy, web),
         )
         home = cls(name, settings, authority)
-        if not settings.private and not certificate:
+        if settings.encrypted and not certificate:
             made = certificates.vouching(name, now)
             write_private(path / "ca.pem", made.certificate)
             write_private(path / "ca.key", made.key)
@@ -140,7 +187,7 @@ class Home:
         home.settings = msgspec.structs.replace(settings, first={invitee.id: token})
         authority.save(path / "keys.json")
         jwt = authority.issuer("admin").vouch(OWNER, owner.public, now)
-        access = Access(settings.url, jwt=jwt, seed=owner.seed, ca=home.ca)
+        access = msgspec.structs.replace(home.reached, jwt=jwt, seed=owner.seed)
         access.save(path / "access.json")
         # The last: without it there is no mesh yet.
         write_private(path / "mesh.json", msgspec.json.encode(home.settings) + b"\n")
@@ -159,25 +206,32 @@ class Home:
     def registrar(self) -> Registrar:
         return Registrar(self.authority, self.settings.lifetime_s, draw)
 
+    @property
+    def reached(self) -> Access:
+        """How it is reached, by nobody yet."""
+        settings = self.settings
+        return Access(settings.url, ca=self.ca, more=settings.more, proxied=bool(settings.proxy))
+
     def invitation(self, invitee: Invitee) -> Invitation:
-        return Invitation(
-            mesh=self.name,
-            url=self.settings.url,
-            jwt=invitee.jwt,
-            seed=invitee.seed,
-            role=invitee.role,
-            expires=invitee.expires,
-            ca=self.ca,
-        )
+        return invitation.to(self.name, self.reached, invitee)
 
     def listening(self) -> Listening:
         """Return where the server is to listen, with a certificate that is valid long enough."""
         settings = self.settings
-        plain = Listening(settings.host, settings.port, void=self.void(), url=self.local_url)
-        if settings.private:
-            return plain
+        web = settings.websocket
+        where = Listening(
+            settings.host,
+            settings.port,
+            void=self.void(),
+            url=self.local_url,
+            private=settings.private,
+            websocket=(web.host, web.port) if web else None,
+            websocket_private=not settings.web_encrypted,
+        )
+        if not settings.encrypted:
+            return where
         if settings.certificate:
-            return plain._replace(certificate=settings.certificate, key=settings.key)
+            return where._replace(certificate=settings.certificate, key=settings.key)
         certificate, key = self.path / "server.pem", self.path / "server.key"
         now = time.time()
         if not certificate.exists() or (
@@ -186,7 +240,7 @@ class Home:
             made = certificates.of_server(self._signer(now), self._named(), now)
             write_private(key, made.key)
             write_private(certificate, made.certificate)
-        return plain._replace(certificate=str(certificate), key=str(key))
+        return where._replace(certificate=str(certificate), key=str(key))
 
     def _signer(self, now: float) -> Certificate:
         path = self.path / "ca.pem"
@@ -200,8 +254,10 @@ class Home:
         return signer
 
     def _named(self) -> list[str]:
-        own = [self.settings.host] if self.settings.host not in _ANY_ADDRESS else []
-        return list(dict.fromkeys([*self.settings.hosts, *own, os.uname().nodename, "localhost",
+        web = self.settings.websocket
+        own = [self.settings.host, *([web.host] if web else [])]
+        named = [host for host in own if host not in _ANY_ADDRESS]
+        return list(dict.fromkeys([*self.settings.hosts, *named, os.uname().nodename, "localhost",
                                    _LOCAL, "::1"]))  # fmt: skip
 
     @property
@@ -236,19 +292,37 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in _folder().glob("*/mesh.json"))
 
 
-def address(listen: str) -> tuple[str, int]:
+def address(listen: str, option: str = "--listen", default: int = DEFAULT_PORT) -> Address:
     """Return host and port of "HOST:PORT", "HOST" or ":PORT"; `ConfigError` if it is none."""
     host, colon, port = listen.rpartition(":")
     if not colon or listen.endswith("]"):
-        host, port = listen, str(DEFAULT_PORT)
+        host, port = listen, str(default)
     host = host.strip("[]") or _ANY_ADDRESS[0]
     if not port.isdecimal() or not 0 < int(port) < 2**16 or any(each in host for each in " /@\\"):
         raise ConfigError(
-            f"--listen {listen!r} is no address: give HOST:PORT, like 0.0.0.0:{DEFAULT_PORT} or "
-            f"127.0.0.1:{DEFAULT_PORT}, with a port from 1 to 65535",
+            f"{option} {listen!r} is no address: give HOST:PORT, like 0.0.0.0:{default} or "
+            f"127.0.0.1:{default}, with a port from 1 to 65535",
             value=listen,
         )
-    return host, int(port)
+    return Address(host, int(port))
+
+
+def proxied(proxy: str, web: Address | None) -> str:
+    """Return the address of who encrypts `web`, checked; `ConfigError` if it is none."""
+    if not proxy:
+        return ""
+    found = access_file.address(proxy)
+    if web is None or not found.startswith("wss://"):
+        raise ConfigError(
+            f"--websocket-plain {proxy!r} goes with --websocket, and is the address of the proxy "
+            "that encrypts it, like wss://mesh.example.org",
+            value=proxy,
+        )
+    return found
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _folder() -> Path:

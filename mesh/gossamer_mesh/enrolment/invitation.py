@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from gossamer_mesh.access import Access
+from gossamer_mesh.enrolment.messages import Invitee
 from gossamer_mesh.errors import EnrolmentError
 from gossamer_mesh.identity.claims import User, peek
 
@@ -25,8 +26,9 @@ MOST_BYTES: Final = 64 * 1024
 class Invitation(msgspec.Struct, frozen=True, kw_only=True):
     """What a token holds. `url`: of the mesh called `mesh`; `ca`: whose certificate it has.
 
-    `jwt` and `seed` are of a user who may ask to be let in, and nothing else. Its name is the
-    token's number. `expires`: whole seconds since 1970, as the mesh's clock has it.
+    `more`, `proxied`: as in an `Access`. `jwt` and `seed` are of a user who may ask to be let in,
+    and nothing else. Its name is the token's number. `expires`: whole seconds since 1970, as the
+    mesh's clock has it.
     """
 
     mesh: str
@@ -36,6 +38,8 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     expires: int
     ca: str = ""
+    more: tuple[str, ...] = ()
+    proxied: bool = False
 
     @property
     def id(self) -> str:
@@ -44,13 +48,41 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def access(self) -> Access:
         """How to reach the registrar."""
-        return Access(self.url, jwt=self.jwt, seed=self.seed, ca=self.ca)
+        return Access(
+            self.url,
+            jwt=self.jwt,
+            seed=self.seed,
+            ca=self.ca,
+            more=self.more,
+            proxied=self.proxied,
+        )
 
     def __repr__(self) -> str:
         return f"Invitation(mesh={self.mesh!r}, role={self.role!r}, …)"
 
 
 _decoder: Final = msgspec.msgpack.Decoder(Invitation)
+
+
+def to(mesh: str, reached: Access, invitee: Invitee) -> Invitation:
+    """Return what lets somebody join `mesh`, by the addresses by which others reach it.
+
+    Websockets are the last to be tried, whatever works for who invites. What is not encrypted only
+    this machine reaches: it is left out where there is another address.
+    """
+    urls = sorted(reached.urls, key=lambda url: url.startswith("ws"))
+    urls = [url for url in urls if url.startswith(("tls:", "wss:"))] or urls
+    return Invitation(
+        mesh=mesh,
+        url=urls[0],
+        more=tuple(urls[1:]),
+        proxied=reached.proxied,
+        ca=reached.ca,
+        jwt=invitee.jwt,
+        seed=invitee.seed,
+        role=invitee.role,
+        expires=invitee.expires,
+    )
 
 
 def written(invitation: Invitation) -> str:

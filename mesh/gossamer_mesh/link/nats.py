@@ -19,8 +19,6 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import nats.errors
-
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.complaints import Complaints
@@ -41,6 +39,7 @@ from gossamer_mesh.link.nats_handles import (
     Timer,
 )
 from gossamer_mesh.link.nats_kv import NatsKeyValue
+from gossamer_mesh.link.nats_py import nats
 from gossamer_mesh.link.sockets import SocketLane
 from gossamer_mesh.wire import MAX_MESSAGE_BYTES
 
@@ -50,6 +49,9 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S: Final = 5.0
 NEXT_S: Final = 2
 """How long an address may not answer while there are others to try."""
+
+OTHERS_EVERY: Final = 5
+"""Of the attempts to come back, how many go by for one that tries the other addresses, too."""
 
 RECONNECT_DELAYS_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between attempts; the last one repeats."""
@@ -372,10 +374,10 @@ class NatsLink:
         with contextlib.suppress(Exception):  # closing a broken connection may fail any way
             await asyncio.wait_for(self._nc.close(), END_S)
 
-    async def _open(self) -> None:
+    async def _open(self, *, everywhere: bool = True) -> None:
         access, urls = self._standing.access, self._standing.urls
         failed: list[ConnectError] = []
-        for url in urls:
+        for url in urls if everywhere else urls[:1]:
             try:
                 client = await self._connected(access, url, alone=len(urls) == 1)
             except ConnectError as error:
@@ -465,7 +467,7 @@ class NatsLink:
             if self._closing:
                 return
             try:
-                await self._open()
+                await self._open(everywhere=attempt % OTHERS_EVERY == OTHERS_EVERY - 1)
             except MeshError as error:
                 _log.info("still no connection: %s", error)
             else:

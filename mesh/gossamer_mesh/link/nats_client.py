@@ -12,9 +12,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from nats.aio.client import Client
-
 from gossamer_mesh.link import Way
+from gossamer_mesh.link.nats_py import Client
 
 if TYPE_CHECKING:
     from gossamer_mesh.link.nats_handles import Subscribed, Subscription

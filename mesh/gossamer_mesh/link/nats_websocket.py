@@ -12,15 +12,17 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import aiohttp
-from nats.aio.transport import Transport
 
 from gossamer_mesh.link import Way
 from gossamer_mesh.link.nats_client import Front, QuickClient
+from gossamer_mesh.link.nats_py import Transport
 
 END_S = 0.3
 """How long the server may take to say that it has seen the end."""
 
 _BINARY = aiohttp.WSMsgType.BINARY
+# Its fields are not in what pyright sees of it.
+_TIMEOUT = cast("Any", aiohttp.ClientWSTimeout)(ws_close=END_S)
 
 
 class WebSocketClient(QuickClient):
@@ -60,6 +62,7 @@ class _Frames(Transport):
     def __init__(self, direct: dict[int, Any]) -> None:
         self._session = aiohttp.ClientSession()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._beneath: asyncio.Transport | None = None
         self._left = _Left()
         self._front = Front(self._left, direct)
         self._queued: list[bytes] = []
@@ -76,12 +79,14 @@ class _Frames(Transport):
                     url,
                     ssl=privacy or True,
                     max_msg_size=0,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=END_S),
+                    timeout=_TIMEOUT,
                 ),
                 wait_s,
             )
         except aiohttp.ClientError as error:
             raise ConnectionError(str(error)) from error
+        connection = cast("Any", self._socket)._response.connection  # noqa: SLF001  aiohttp's
+        self._beneath = connection.transport if connection is not None else None
 
     async def connect(self, uri: Any, buffer_size: int, connect_timeout: int) -> None:
         """Never called: `open` is."""
@@ -150,13 +155,17 @@ class _Frames(Transport):
             if self._socket is not None:
                 await self._socket.close()
         finally:
+            if self._beneath is not None:
+                # That there is nothing more was said in a frame. TLS would say it once more, and
+                # wait for an answer for longer than our loop is there.
+                self._beneath.abort()
             await self._session.close()
 
     async def wait_closed(self) -> None:
         if self._ending is not None:
             await self._ending
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]  nats-py's None
         return True
 
 

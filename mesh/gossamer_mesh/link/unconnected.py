@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from gossamer_mesh.errors import ConnectError, CredentialsError
 
-_ADVICE: Final = (
-    ": is the server running, the address right? `gossamer up` starts a local mesh"
-)
+_ADVICE: Final = ": is the server running, the address right? `gossamer up` starts a local mesh"
 
 if TYPE_CHECKING:
     from gossamer_mesh.access import Access

@@ -13,7 +13,6 @@ from gossamer.cli.face import Command, Face, Failure, pass_face
 from gossamer.cli.options import context_option, duration
 from gossamer.show import table
 from gossamer_mesh.enrolment import invitation
-from gossamer_mesh.enrolment.invitation import Invitation
 from gossamer_mesh.enrolment.messages import (
     Invite,
     Invitee,
@@ -59,17 +58,7 @@ def invite(
     access = admin(target_mesh)
     request = Invite(role=role, name=name, site=site, groups=groups, ttl_s=ttl_s, uses=uses)
     invitee = registrar.ask_as_admin(access, request, Invitee)
-    token = invitation.written(
-        Invitation(
-            mesh=_mesh(target_mesh),
-            url=access.url,
-            jwt=invitee.jwt,
-            seed=invitee.seed,
-            role=role,
-            expires=invitee.expires,
-            ca=access.ca,
-        )
-    )
+    token = invitation.written(invitation.to(_mesh(target_mesh), access, invitee))
     data = {"token": token, "role": role, "expires": invitee.expires}
     # The token alone: it is piped, or copied.
     face.show(data, lambda: click.echo(token))

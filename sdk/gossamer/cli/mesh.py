@@ -60,8 +60,23 @@ def mesh() -> None:
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
     help="Its key (PEM).",
 )
+@click.option(
+    "--websocket",
+    default="",
+    metavar="HOST:PORT",
+    help="Where it listens for websockets, too, like 0.0.0.0:443: for sites from which only that "
+    "leaves.",
+)
+@click.option(
+    "--websocket-plain",
+    "proxy",
+    default="",
+    metavar="URL",
+    help="Do not encrypt websockets here: a proxy in front does, which others reach at this "
+    "wss:// address.",
+)
 @pass_face
-def init(
+def init(  # noqa: PLR0913  click gives each option by itself
     face: Face,
     *,
     name: str,
@@ -70,6 +85,8 @@ def init(
     lifetime_s: int,
     cert: str | None,
     key: str | None,
+    websocket: str,
+    proxy: str,
 ) -> None:
     """Make the mesh NAME: its keys, its certificates, and you as its owner.
 
@@ -80,7 +97,14 @@ def init(
         raise click.UsageError("--cert and --key go together: give both.")
     check_name(name, "the mesh's name")
     made, access, invited = Home.make(
-        name, listen, hosts=hosts, lifetime_s=lifetime_s, certificate=cert or "", key=key or ""
+        name,
+        listen,
+        hosts=hosts,
+        lifetime_s=lifetime_s,
+        certificate=cert or "",
+        key=key or "",
+        websocket=websocket,
+        proxy=proxy,
     )
     contexts.save(name, access)
     contexts.use(name)
@@ -88,14 +112,15 @@ def init(
 
     def text() -> None:
         click.echo(
-            f"mesh {name} at {access.url}, its keys in {made.path}\n"
+            f"mesh {name} at {', '.join(access.urls)}, its keys in {made.path}\n"
             f"serve it:              gossamer mesh serve {name}\n"
             "others join:           gossamer invite agent, or client, or admin\n"
             "a first agent joins:   gossamer agent join TOKEN, with this token, within an hour\n"
             f"{token}"
         )
 
-    face.show({"mesh": name, "url": access.url, "path": str(made.path), "token": token}, text)
+    data = {"mesh": name, "url": access.url, "urls": access.urls, "path": str(made.path)}
+    face.show({**data, "token": token}, text)
 
 
 @mesh.command(cls=Command)
@@ -149,8 +174,9 @@ def _signals() -> threading.Event:
 
 def _ready(face: Face, home: Home) -> None:
     lifetime = show_seconds(home.settings.lifetime_s)
-    data = {"ready": True, "mesh": home.name, "url": home.settings.url}
-    said = f"mesh {home.name} is served at {home.settings.url}; credentials last {lifetime}"
+    urls = home.reached.urls
+    data = {"ready": True, "mesh": home.name, "url": urls[0], "urls": urls}
+    said = f"mesh {home.name} is served at {', '.join(urls)}; credentials last {lifetime}"
     face.show(data, lambda: click.echo(said))
     sys.stdout.flush()
 
