@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +20,7 @@ class _Later(ModuleType):
 
 
 @contextlib.contextmanager
-def postponed(*names: str) -> Iterator[None]:
+def postponed(*names: str) -> Generator[None, None, None]:
     """Let who imports these modules meanwhile have them later; others load them as ever."""
     missing = [name for name in names if name not in sys.modules and importlib.util.find_spec(name)]
     standing = [_Later(name) for name in missing]

@@ -39,7 +39,7 @@ from gossamer_mesh.link.nats_handles import (
     Timer,
 )
 from gossamer_mesh.link.nats_kv import NatsKeyValue
-from gossamer_mesh.link.nats_py import nats
+from gossamer_mesh.link.nats_py import errors
 from gossamer_mesh.link.sockets import SocketLane
 from gossamer_mesh.wire import MAX_MESSAGE_BYTES
 
@@ -410,7 +410,7 @@ class NatsLink:
 
         async def failed(error: Exception) -> None:
             last.append(error)
-            if isinstance(error, nats.errors.SlowConsumerError):
+            if isinstance(error, errors.SlowConsumerError):
                 self._dropped += 1
                 _log.warning("messages dropped: %s", error)
 
@@ -442,7 +442,7 @@ class NatsLink:
                 ),
                 CONNECT_TIMEOUT_S,
             )
-        except (TimeoutError, OSError, nats.errors.Error, ValueError) as error:
+        except (TimeoutError, OSError, errors.Error, ValueError) as error:
             # It never opened; where the handshake failed, its end would be waited for for ever.
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(client.close(), END_S)
@@ -482,7 +482,7 @@ class NatsLink:
         while self._outbox and self._up:  # noqa: ASYNC110  only while closing, 1 s at most
             await asyncio.sleep(UNSENT_S)
         if self._up:
-            with contextlib.suppress(nats.errors.Error):
+            with contextlib.suppress(errors.Error):
                 await self._nc.flush(int(FLUSH_S))
 
     def _stop(self) -> None:
@@ -506,7 +506,7 @@ class NatsLink:
             sid = await client.subscribe(subscription.subject, cb=subscription.received)
             self._sids[subscription] = sid
             self._nc.take_over(sid, subscription)
-        except (nats.errors.Error, OSError) as error:
+        except (errors.Error, OSError) as error:
             if self._nc.is_connected:
                 # Asking again would not help: the subject itself was refused.
                 _log.warning("%s cannot be subscribed: %s", subscription.subject, error)
@@ -521,7 +521,7 @@ class NatsLink:
             _ = self.spawn(self._unsubscribe_now(sid))
 
     async def _unsubscribe_now(self, sid: Subscribed) -> None:
-        with contextlib.suppress(nats.errors.Error, OSError):
+        with contextlib.suppress(errors.Error, OSError):
             await sid.unsubscribe()
 
 

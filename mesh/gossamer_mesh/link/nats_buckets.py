@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from nats.js.api import StreamConfig, SubjectTransform
-from nats.js.client import JetStreamContext
-
 from gossamer_mesh import subjects
+from gossamer_mesh.link.nats_py import JetStreamContext, StreamConfig, SubjectTransform
 
 if TYPE_CHECKING:
     from nats.js.api import PubAck, StreamInfo

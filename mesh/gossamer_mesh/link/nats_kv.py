@@ -9,14 +9,11 @@ import functools
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-import nats.errors
-import nats.js.errors
-from nats.js.api import KeyValueConfig, StorageType
-
 from gossamer_mesh import subjects
 from gossamer_mesh.errors import ConnectError, MeshError, ServerError
 from gossamer_mesh.link import Entry, Status
 from gossamer_mesh.link.nats_buckets import Buckets
+from gossamer_mesh.link.nats_py import KeyValueConfig, StorageType, errors, js_errors
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -34,7 +31,7 @@ _WRONG_REVISION: Final = 10071
 _MADE_OTHERWISE: Final = 10058
 """JetStream's code for "stream name already in use with a different configuration"."""
 
-_FAILURES: Final = (nats.errors.Error, OSError, asyncio.TimeoutError)
+_FAILURES: Final = (errors.Error, OSError, asyncio.TimeoutError)
 
 
 # What we use of nats-py, which is only partly typed.
@@ -177,7 +174,7 @@ class NatsKeyValue:
             js = _jetstream(client)
             try:
                 bucket = await js.key_value(self._name)
-            except nats.js.errors.BucketNotFoundError:
+            except js_errors.BucketNotFoundError:
                 if not self._link.founds:
                     raise
                 bucket = await _make(js, self._name)
@@ -197,7 +194,7 @@ class NatsKeyValue:
     ) -> None:
         try:
             revision = await (await self._open()).create(key, value)
-        except nats.js.errors.KeyWrongLastSequenceError:
+        except js_errors.KeyWrongLastSequenceError:
             done(None)
         except _FAILURES as error:
             done(self._error(error))
@@ -209,7 +206,7 @@ class NatsKeyValue:
     ) -> None:
         try:
             updated = await (await self._open()).update(key, value, revision)
-        except nats.js.errors.KeyWrongLastSequenceError:
+        except js_errors.KeyWrongLastSequenceError:
             done(None)
         except _FAILURES as error:
             done(self._error(error))
@@ -219,7 +216,7 @@ class NatsKeyValue:
     async def _get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None:
         try:
             found = await (await self._open()).get(key)
-        except nats.js.errors.KeyNotFoundError:
+        except js_errors.KeyNotFoundError:
             done(None)
         except _FAILURES as error:
             done(self._error(error))
@@ -233,7 +230,7 @@ class NatsKeyValue:
             found = await _jetstream(self._link.client).get_msg(
                 f"KV_{self._name}", subject=subjects.kept(self._name, key)
             )
-        except nats.js.errors.NotFoundError:
+        except js_errors.NotFoundError:
             done(None)
         except _FAILURES as error:
             done(self._error(error))
@@ -268,7 +265,7 @@ class NatsKeyValue:
         while True:
             try:
                 update = await watcher.updates(timeout=QUIET_S)
-            except (TimeoutError, nats.errors.TimeoutError):
+            except (TimeoutError, errors.TimeoutError):
                 continue
             if update is not None:
                 # An operation is a deletion of one kind or another.
@@ -279,14 +276,12 @@ class NatsKeyValue:
                 watch.deliver(None)
 
     def _error(self, error: Exception) -> MeshError:
-        if isinstance(
-            error, nats.js.errors.ServiceUnavailableError | nats.errors.NoRespondersError
-        ):
+        if isinstance(error, js_errors.ServiceUnavailableError | errors.NoRespondersError):
             return ServerError(
                 f"bucket {self._name!r}: the server has no JetStream; start it with `-js`",
                 bucket=self._name,
             )
-        if isinstance(error, nats.js.errors.BucketNotFoundError):
+        if isinstance(error, js_errors.BucketNotFoundError):
             return ServerError(
                 f"bucket {self._name!r} is missing: whoever serves the mesh makes it at its start",
                 bucket=self._name,

@@ -160,3 +160,27 @@ def test_an_access_pickles_whole():
 @given(st.text(), st.text(alphabet=st.characters(exclude_characters="@")))
 def test_nothing_before_the_last_at_sign_is_shown(secret: str, rest: str):
     assert redacted(f"nats://u:{secret}@{rest}") == f"nats://…@{rest}"
+
+
+def test_a_websocket_is_an_address_with_a_port_of_its_own(tmp_path: Path):
+    assert from_url("wss://ada:x@host").url == "wss://host:443"
+    assert from_url("ws://ada:x@host").url == "ws://host:80"
+    kept = Access("tls://h:1", "ada", SECRET, more=("wss://h",))
+    kept.save(tmp_path / "access.json")
+    assert access.load(tmp_path / "access.json").urls == ("tls://h:1", "wss://h:443")
+
+
+def test_what_is_wrong_with_another_address_is_said(tmp_path: Path):
+    Access("tls://h:1", "ada", SECRET, more=("http://h",)).save(tmp_path / "access.json")
+    with pytest.raises(ConfigError, match="'http://h' does not start with"):
+        access.load(tmp_path / "access.json")
+
+
+def test_the_address_that_works_is_tried_first_for_as_long_as_it_is_one():
+    several = Access("tls://a:1", "ada", SECRET, more=("wss://b:1", "wss://c:1"))
+    assert several.first("wss://b:1").urls == ("wss://b:1", "tls://a:1", "wss://c:1")
+    standing = access.Standing(several)
+    standing.found("wss://c:1")
+    assert standing.urls == ("wss://c:1", "tls://a:1", "wss://b:1")
+    standing.access = Access("tls://d:1", "ada", SECRET)
+    assert standing.urls == ("tls://d:1",)
