@@ -15,7 +15,9 @@ def loads(tmp_path, monkeypatch):
     """Make a module that takes its time, and one that imports it in vain; how often, it counts."""
     count = tmp_path / "count"
     count.touch()
-    (tmp_path / f"{HEAVY}.py").write_text(f"open({str(count)!r}, 'a').write('x')\nvalue = 7\n")
+    (tmp_path / f"{HEAVY}.py").write_text(
+        f"with open({str(count)!r}, 'a') as count:\n    count.write('x')\nvalue = 7\n"
+    )
     (tmp_path / "user_of_tests.py").write_text(f"import {HEAVY}\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield lambda: len(count.read_text())
