@@ -37,7 +37,7 @@ continuum: venv ## six agents with declared speeds, prices and distances: each h
 .PHONY: test
 test: venv ## the whole suite, with branch coverage and its threshold
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest $(ARGS)
+	$(if $(ARGS),$(PY) -m coverage run -m pytest $(ARGS),.ci/suite $(PY))
 	@# A process that is killed while it saves what it ran leaves an empty file.
 	find . -maxdepth 1 -name '.coverage.*' -size 0 -delete
 	$(PY) -m coverage combine -q
