@@ -26,7 +26,7 @@ BYTEARRAY = 2
 MOST_OF_MEMORY = 4
 """The first directory is memory: of what is free there a result takes at most one part in so many.
 
-`gossamer_mesh.blob.store` follows the same rule.
+`gossamer_mesh.blob.room` follows the same rule.
 """
 
 _HEAD = struct.Struct("<8sQI")

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 from gossamer_mesh.blob.depot import Depot
-from gossamer_mesh.blob.store import SHARED_MEMORY, Held, Store
+from gossamer_mesh.blob.held import Held
+from gossamer_mesh.blob.room import SHARED_MEMORY
+from gossamer_mesh.blob.store import Store
 
 __all__ = ["SHARED_MEMORY", "Depot", "Held", "Store"]

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from gossamer_mesh.blob import chunk
 from gossamer_mesh.blob.berth import Berth, Ended, Told
 from gossamer_mesh.blob.handshake import TICKET_BYTES
+from gossamer_mesh.blob.held import Held
 from gossamer_mesh.blob.landing import Landing
 from gossamer_mesh.blob.seal import Seal
 from gossamer_mesh.blob.shipping import Order, Sent, Shipping
-from gossamer_mesh.blob.store import Held
 from gossamer_mesh.blob.transfer import Transfer
 from gossamer_mesh.blob.ways import Ways, addresses
 from gossamer_mesh.link import Link, Way

@@ -19,8 +19,8 @@ import msgspec
 
 from gossamer_mesh.blob import handshake
 from gossamer_mesh.blob.berth import PIECE_BYTES as SEALED_BYTES
+from gossamer_mesh.blob.held import Held
 from gossamer_mesh.blob.seal import Seal
-from gossamer_mesh.blob.store import Held
 
 MOST_SHIPPED: Final = 8
 """So many blobs are on their way directly at once; who asks for more is told to have chunks."""

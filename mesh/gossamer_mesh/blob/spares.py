@@ -154,6 +154,15 @@ class Spares:
     def watch(self, directory: Path) -> None:
         self._directories.append(directory)
 
+    def open(self, path: Path, size: int, directory: Path | None) -> int:
+        """Open a new file for `size` bytes: a spare of `directory` if one fits, or a fresh one."""
+        if directory is not None:
+            fd = take(size, directory, path)
+            if fd >= 0:
+                self.reused += 1
+                return fd
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
     def wake(self) -> bool:
         """Note that there may be spares soon; True if nobody was looking after them."""
         with self._lock:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from gossamer_mesh.blob import hashed
 from gossamer_mesh.blob.berth import Berth
 from gossamer_mesh.blob.fetching import Fetching
+from gossamer_mesh.blob.held import Held
 from gossamer_mesh.blob.layout import Buffer
 from gossamer_mesh.blob.place import Place
-from gossamer_mesh.blob.store import Held, hash_file
 from gossamer_mesh.errors import MeshError
 from gossamer_mesh.wire import Blob
 
@@ -41,7 +42,7 @@ class Transfer:
         if offset == self._hashed:
             self.hash(data)
         if self._hashed < self.machine.upto:
-            hash_file(self.fd, self._hashed, self.machine.upto, self.hash)
+            hashed.feed(self.fd, self._hashed, self.machine.upto, self.hash)
 
     def hash(self, data: Buffer) -> None:
         """Take in what follows what was hashed before."""

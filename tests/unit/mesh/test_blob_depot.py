@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 
 from gossamer_mesh import subjects, wire
 from gossamer_mesh.blob import Depot, Held, Store, chunk
+from gossamer_mesh.blob.bulk import OPEN_AGAIN_S, Bulk
 from gossamer_mesh.blob.fetching import LEASE_S
-from gossamer_mesh.errors import MeshError, PayloadError
+from gossamer_mesh.complaints import EVERY_S, FIRST
+from gossamer_mesh.errors import ConnectError, MeshError, PayloadError
+from gossamer_mesh.link import Link
 from gossamer_mesh.link.memory import MemoryNetwork
 from gossamer_mesh.wire import Blob
 
@@ -30,8 +34,7 @@ class Party:
         self.depot.taken = lambda asker, digest: self.taken.append((asker, digest))
         self.got: list[Held | MeshError] = []
         self.kept: list[Held] = []
-        self.depot._opening = True
-        self.depot._open()
+        self.depot._bulk.open()
 
     def offer(self, content: bytes, *askers: str) -> tuple[Held, Blob]:
         held = self.store.add(b"pickle", [content])
@@ -230,6 +233,73 @@ def test_chunks_of_others_and_noise_change_nothing(world: Callable[..., World]) 
     assert w.bob.content() == content
     assert w.bob.depot.rejected == 3
     assert (w.ann.depot.rejected, w.ann.depot.refused) == (1, 1)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("subject", "message", "said"),
+    [
+        (subjects.chunks("ann", "eve"), b"noise", "is no chunk"),
+        (subjects.blob("ann", "eve"), b"noise", "ask for a blob"),
+        (subjects.blob("ann", "eve"), wire.encode(wire.Ask(1, b"d" * 32, 0, 9)), "may not have"),
+    ],
+)
+def test_a_flood_does_not_flood_the_log(
+    world: Callable[..., World],
+    caplog: pytest.LogCaptureFixture,
+    subject: str,
+    message: bytes,
+    said: str,
+) -> None:
+    w = world()
+    eve = w.network.link("eve")
+    depot = w.ann.depot
+    for _ in range(100):
+        eve.publish(subject, message)
+    assert w.network.settle(lambda: depot.rejected + depot.refused == 100, 10.0)
+    assert len(warnings(caplog)) == FIRST
+    w.network.run_for(EVERY_S)
+    eve.publish(subject, message)
+    assert w.network.settle(lambda: depot.rejected + depot.refused == 101, 10.0)
+    assert len(warnings(caplog)) == FIRST + 1
+    assert said in warnings(caplog)[-1]
+    assert f"and {100 - FIRST} more like that" in warnings(caplog)[-1]
+
+
+def test_of_who_is_forgotten_nothing_is_kept(world: Callable[..., World]) -> None:
+    w = world()
+    held, blob = w.ann.offer(os.urandom(MiB), "bob")
+    w.bob.fetch(blob)
+    w.settle()
+    assert w.ann.depot.sent_to(held.digest, "bob") == held.size
+    w.ann.depot.forget("bob")
+    assert w.ann.depot.sent_to(held.digest, "bob") == 0
+
+
+def test_a_second_connection_that_cannot_be_is_tried_again_and_said_seldom(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    network = MemoryNetwork(3)
+    link = network.link("ann")
+    tries: list[float] = []
+
+    def connect() -> Link:
+        tries.append(network.now())
+        if len(tries) <= 2 * FIRST:
+            raise ConnectError("nobody there")
+        return network.link("ann")
+
+    heard: list[bytes] = []
+    bulk = Bulk(link, "ann", connect, lambda work: work())
+    bulk.do(lambda: heard.append(b"at last"))
+    assert network.settle(lambda: bool(heard), 60.0)
+    assert len(tries) == 2 * FIRST + 1
+    assert network.now() >= 2 * FIRST * OPEN_AGAIN_S
+    assert len(warnings(caplog)) == FIRST
+    bulk.close()
 
 
 def test_on_one_machine_nothing_is_sent(world: Callable[..., World]) -> None:

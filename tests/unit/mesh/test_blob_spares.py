@@ -100,6 +100,11 @@ def numbered(store: Store, number: int, size: int = MiB) -> Held:
     return store.add(b"pickle", [memoryview(array.array("B", [number]) * size)])
 
 
+def another(held: Held) -> Held:
+    """One more of the same blob, that the store knows nothing of."""
+    return Held(held.digest, held.path, held.size, lambda _: None)
+
+
 # -- who sees a file ---------------------------------------------------------------------------
 
 
@@ -340,9 +345,10 @@ def test_what_is_open_to_outlive_its_store_stays_what_it_was(
     stores: Callable[..., Store],
 ) -> None:
     store = stores()
-    first = numbered(store, 1)
+    held = numbered(store, 1)
+    first = another(held)
     first.outlive()
-    store.let_go(first.digest)
+    held.release()
     second = numbered(store, 2)
     assert number_of(first) == 1
     assert store.reused == 0
@@ -351,8 +357,9 @@ def test_what_is_open_to_outlive_its_store_stays_what_it_was(
 
 def test_a_blob_that_is_gone_is_not_read_as_another(stores: Callable[..., Store]) -> None:
     store = stores()
-    first = numbered(store, 1)
-    store.let_go(first.digest)
+    held = numbered(store, 1)
+    first = another(held)
+    held.release()
     numbered(store, 2)
     with pytest.raises(Exception, match="no longer in"):
         first.read()
