@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gossamer_agent import config
+from gossamer_agent import config, hiding
 from gossamer_agent.secrecy import close_memory
 from gossamer_mesh.errors import ConfigError, MeshError
 
@@ -64,13 +64,16 @@ def _run(options: argparse.Namespace) -> int:
 
     if not options.debug:
         close_memory()
-    zygote = ZygoteProcess(settings.preload)
+    hidden = hiding.plan(settings)
+    zygote = ZygoteProcess(settings.preload, hidden)
     try:
         from gossamer_agent import daemon  # noqa: PLC0415  see the module
         from gossamer_mesh.acting import as_agent  # noqa: PLC0415  see the module
 
         if options.join_fd is not None:
             settings = _joined(settings, options.join_fd)
+        why = zygote.hide()
+        hides = hiding.judged(settings, hidden, zygote.secrets, why)
         found = _access(settings.access, options)
 
         def ready(pid: int) -> None:
@@ -80,6 +83,7 @@ def _run(options: argparse.Namespace) -> int:
             settings,
             as_agent(found, settings.name, settings.site),
             zygote,
+            hides=hides,
             ready=ready,
             lifeline=options.lifeline_fd,
         )

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from gossamer_agent import larder, probe, quota, resource, rules, setting
+from gossamer_agent import hiding, larder, probe, quota, resource, rules, setting
 from gossamer_agent.allowance import Allowance
 from gossamer_agent.probe import cpu
 from gossamer_agent.quota import Quota
@@ -74,6 +74,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     cache_share: bool = True
     cache_direct: bool = True
     audit_bytes: int = 32 * 2**20
+    hide_credentials: str = hiding.IF_POSSIBLE
+    hide_also: tuple[Path, ...] = ()
 
 
 _MiB: Final = 2**20
@@ -119,6 +121,8 @@ SETTINGS: Final = (
     Setting("cache.share", "cache_share", setting.flag),
     Setting("cache.direct", "cache_direct", setting.flag),
     Setting("audit.size", "audit_bytes", setting.size(64 * 1024, 2**40, "32MiB")),
+    Setting("hide_credentials", "hide_credentials", setting.choice(hiding.CHOICES)),
+    Setting("hide_also", "hide_also", setting.directories),
 )
 
 _BY_KEY: Final = {each.key: each for each in SETTINGS}
@@ -180,6 +184,8 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
     cache_share: bool | None = None,
     cache_direct: bool | None = None,
     audit: int | str | None = None,
+    hide_credentials: str | None = None,
+    hide_also: Sequence[str] | None = None,
 ) -> AgentConfig:
     """Return the configuration that these flags make, checked as a file is; None: the default."""
     given: dict[str, object] = {
@@ -215,6 +221,8 @@ def build(  # noqa: PLR0913 - one argument a key, all by name
         "cache.share": cache_share,
         "cache.direct": cache_direct,
         "audit.size": audit,
+        "hide_credentials": hide_credentials,
+        "hide_also": hide_also,
     }
     told = {key: value for key, value in given.items() if value is not None}
     return _checked(told, "flags", Path.cwd())

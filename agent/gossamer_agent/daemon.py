@@ -111,11 +111,13 @@ def run(
     access: Access,
     zygote: ZygoteProcess,
     *,
+    hides: str,
     ready: Callable[[int], None],
     lifeline: int | None = None,
 ) -> int:
     """Join the mesh and serve until SIGTERM, SIGINT or the end of `lifeline`, then drain.
 
+    `hides` is what is said of how far credentials are hidden from tasks.
     Returns 0. Raises `ConnectError` when the mesh cannot be joined, `ConfigError` when the name
     is held by another agent. Running calls get `config.drain_s` to end; a second signal, or the
     end of that time, kills them. No process outlives the call.
@@ -137,7 +139,7 @@ def run(
         if not _passing(config):
             audit = Audit(audited.file_of(config.name, make=True), config.audit_bytes)
         number = incarnation.choose(link, config.name)
-        oversight = _Oversight(_policy(config, access), audit)
+        oversight = _Oversight(_policy(config, access), audit, hides)
         agent = _Agent(config, link, depot, zygote, number, directory, ready, oversight=oversight)
         trio.run(agent.live, lifeline)
     finally:
@@ -178,10 +180,11 @@ def _cache(config: AgentConfig) -> list[Path]:
 
 
 class _Oversight(NamedTuple):
-    """Who may run what here, and where it is written down what was run, if either matters."""
+    """Who may run what here, where it is written down what was run, and what tasks do not see."""
 
     policy: Policy | None
     audit: Audit | None
+    hides: str
 
 
 class _Agent:
@@ -197,12 +200,14 @@ class _Agent:
         *,
         oversight: _Oversight,
     ) -> None:
-        policy, audit = oversight
+        policy, audit, hides = oversight
         self._config = config
         self._link = link
         self._incarnation = incarnation
         self._ready = ready
-        found = survey(config, incarnation=incarnation, revision=1, version=_version())
+        found = survey(
+            config, incarnation=incarnation, revision=1, version=_version(), secrets=hides
+        )
         self._missing = _missing(config)
         for line in not_offered(self._missing):
             _log.warning("%s", line)
@@ -243,7 +248,6 @@ class _Agent:
         depot.taken = self._data.taken
         self._forker = Forker(
             zygote,
-            preload=config.preload,
             directory=directory,
             output=config.output_bytes,
             agent=config.name,

@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import os
+import select
 import shutil
 import signal
 import socket
@@ -21,10 +22,14 @@ from typing import Any, Final
 import trio
 
 from gossamer_agent.handset import Handset
-from gossamer_agent.worker import surroundings
+from gossamer_agent.hiding import NOTHING, Hiding
+from gossamer_agent.worker import surroundings, veil
 
 MESSAGE_BYTES: Final = 64 * 1024
 RESTART_S: Final = 0.5
+HIDDEN_S: Final = 10.0
+"""A zygote says within some ms of its start whether secrets are hidden."""
+
 DEATH_S: Final = 1.0
 """How long a process may take to end after SIGKILL before we go on without having seen it."""
 
@@ -32,12 +37,21 @@ _log = logging.getLogger("gossamer.agent")
 
 
 class ZygoteProcess:
-    """An exec'ed zygote and our end of its control socket. Started before the heavy imports."""
+    """An exec'ed zygote and our end of its control socket. Started before the heavy imports.
 
-    def __init__(self, preload: Sequence[str]) -> None:
+    `hiding`: what it and its workers are not to see.
+    """
+
+    def __init__(self, preload: Sequence[str], hiding: Hiding = NOTHING) -> None:
+        self._preload = preload
+        self._hiding = hiding
+        self.secrets = veil.OPEN
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         fd = theirs.fileno()
-        command = [sys.executable, "-P", "-m", "gossamer_agent.worker", str(fd), *preload]
+        told = json.dumps(
+            {"preload": list(preload), "hidden": hiding.hidden, "passing": hiding.passing}
+        )
+        command = [sys.executable, "-P", "-m", "gossamer_agent.worker", str(fd), told]
         try:
             self.process = subprocess.Popen(
                 command, pass_fds=(fd,), stdin=subprocess.DEVNULL, start_new_session=True
@@ -49,6 +63,31 @@ class ZygoteProcess:
             theirs.close()
         ours.setblocking(False)
         self.sock = ours
+
+    def hide(self) -> str:
+        """See how far secrets are hidden, in `secrets` from then on; return why they are not.
+
+        To be asked once, before the forker runs. Blocks until the zygote has said so.
+        """
+        if not self._hiding.hidden:
+            return ""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        data = self.sock.recv(MESSAGE_BYTES) if poll.poll(HIDDEN_S * 1000) else b""
+        if not data:
+            return "the process that starts workers did not say that they are"
+        word: dict[str, str] = json.loads(data)
+        self.secrets = word["secrets"]
+        return word["why"]
+
+    def another(self) -> ZygoteProcess:
+        """Start one like this. Blocks; `OSError` if it cannot be, or hides less than this one."""
+        made = ZygoteProcess(self._preload, self._hiding)
+        why = made.hide()
+        if made.secrets != self.secrets:
+            made.end()
+            raise OSError(f"secrets would not be hidden any more: {why}")
+        return made
 
     def end(self) -> None:
         """Close the control socket, which ends the zygote and its workers, and see it end."""
@@ -70,7 +109,6 @@ class Forker:
         self,
         zygote: ZygoteProcess,
         *,
-        preload: Sequence[str],
         directory: Path,
         output: int,
         agent: str,
@@ -79,7 +117,6 @@ class Forker:
         failed: Callable[[str], None],
     ) -> None:
         self._zygote = zygote
-        self._preload = preload
         self._directory = directory
         self.results: Sequence[Path] = ()
         self._output = output
@@ -242,7 +279,7 @@ class Forker:
         while not self._there:
             await trio.sleep(RESTART_S)
             try:
-                self._zygote = await trio.to_thread.run_sync(ZygoteProcess, self._preload)
+                self._zygote = await trio.to_thread.run_sync(self._zygote.another)
             except OSError as error:
                 _log.error("the zygote cannot be started: %s", error)
             else:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import difflib
 import keyword
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 import msgspec
@@ -164,6 +166,27 @@ def duration(low: float, high: float, example: str) -> Reader:
         raise UnfitError(allowed)
 
     return read
+
+
+def choice(known: tuple[str, ...]) -> Reader:
+    """Return the reader of one of the words in `known`."""
+
+    def read(value: object) -> str:
+        if value not in known:
+            raise UnfitError(f"allowed: {', '.join(map(repr, known))}")
+        return str(value)
+
+    return read
+
+
+def directories(value: object) -> tuple[Path, ...]:
+    """Read a list of directories that are there, from the root or the home on."""
+    names = _strings(value, "a list of directories, as in ['~/.ssh', '/etc/gossamer']")
+    found = tuple(Path(os.path.expanduser(name)) for name in names)  # noqa: PTH111 - Path's raises for "~nobody"
+    for name, path in zip(names, found, strict=True):
+        if not path.is_absolute() or not path.is_dir():
+            raise UnfitError(f"{name!r} is no directory here; allowed: directories, from / or ~ on")
+    return found
 
 
 def choices(known: tuple[str, ...]) -> Reader:

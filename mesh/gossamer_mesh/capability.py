@@ -98,7 +98,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     alone it was told to run, None for anything, and `allowed` the digests, in hex, of those that
     are registered; `left`: this is the last document of an agent that is gone, which keeps the
     number of its incarnation; `clock_off_s`: by how much its clock is ahead of the server's, where
-    that is more than a minute (nothing is reckoned with it: it is for people).
+    that is more than a minute (nothing is reckoned with it: it is for people); `secrets` whether
+    tasks can read the credentials that lie on the machine: `hidden`, `covered` (out of sight, but
+    they are root) or `open`.
     """
 
     agent: str
@@ -132,6 +134,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     allowed: tuple[str, ...] = ()
     left: bool = False
     clock_off_s: float = 0.0
+    secrets: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()

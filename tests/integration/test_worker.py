@@ -104,7 +104,6 @@ class Room:
         self.directory = directory
         self.forker = Forker(
             self.zygote,
-            preload=preload,
             directory=directory,
             output=OUTPUT,
             agent="here",

@@ -75,12 +75,14 @@ def survey(
     incarnation: int,
     revision: int,
     version: str = "",
+    secrets: str = "",
     root: Path = Path("/"),
     environ: Mapping[str, str] = os.environ,
 ) -> Capabilities:
     """Return the capability document of this machine for the agent that `config` describes.
 
-    `version`: Gossamer's own. `root` and `environ` stand for the machine; tests give others.
+    `version`: Gossamer's own; `secrets`: how far they are hidden from tasks. `root` and `environ`
+    stand for the machine; tests give others.
     Never raises. Takes some ms, besides what GPU drivers take. What costs money and power, and
     the named data, are `Document`'s: they are told, not found; so are the named resources, which
     come and go.
@@ -106,6 +108,7 @@ def survey(
         python=own.minor,
         labels=dict(config.labels),
         version=version,
+        secrets=secrets,
         os=machine.os,
         arch=machine.arch,
         cpu=asked.ask("cpu", lambda: cpu.probe(root), None),

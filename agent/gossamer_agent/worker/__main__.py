@@ -1,4 +1,4 @@
-"""`python -m gossamer_agent.worker FD [MODULE…]`: the zygote."""
+"""`python -m gossamer_agent.worker FD JSON`: the zygote."""
 
 from gossamer_agent.worker.zygote import main
 

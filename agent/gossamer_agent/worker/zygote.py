@@ -23,7 +23,7 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
-from gossamer_agent.worker import surroundings
+from gossamer_agent.worker import surroundings, veil
 from gossamer_agent.worker.page import Page
 from gossamer_agent.worker.serve import Worker
 
@@ -34,9 +34,15 @@ DESCRIPTORS = 4
 
 
 def main() -> None:
-    """Serve the control socket whose descriptor is the first argument until it closes."""
+    """Serve the control socket whose descriptor is the first argument until it closes.
+
+    The second is JSON: the modules to `preload`, and the directories that are not to be seen.
+    """
     control = socket.socket(fileno=int(sys.argv[1]))
-    for name in ("cloudpickle", *sys.argv[2:]):
+    told = json.loads(sys.argv[2])
+    if told["hidden"]:
+        _hide(control, told["hidden"], told["passing"])
+    for name in ("cloudpickle", *told["preload"]):
         _preload(name)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     # The terminal's Ctrl-C is for the agent, which ends us by closing the socket.
@@ -157,6 +163,15 @@ class Zygote:
 
 def _ignore(_number: int, _frame: object) -> None:
     """Let a signal wake the poll, which an ignored one would not."""
+
+
+def _hide(control: socket.socket, hidden: list[str], passing: list[str]) -> None:
+    """Before code of anybody's is read; the agent is told how it went."""
+    try:
+        word = {"secrets": veil.draw(hidden, passing), "why": ""}
+    except (OSError, AttributeError) as error:
+        word = {"secrets": veil.OPEN, "why": getattr(error, "strerror", "") or str(error)}
+    control.send(json.dumps(word).encode())
 
 
 def _preload(name: str) -> None:

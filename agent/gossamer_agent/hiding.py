@@ -1,0 +1,121 @@
+"""Where credentials lie on this machine, and whether tasks are kept from reading them.
+
+The zygote hides the directories (`worker/veil.py`), so that a file which is written anew is hidden
+as well. What tasks need, blobs and their own directories above all, lies in none of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from gossamer_agent.worker.veil import COVERED, OPEN
+from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.places import config_dir, private_dir, runtime_dir, state_dir
+
+if TYPE_CHECKING:
+    from gossamer_agent.config import AgentConfig
+
+YES: Final = "yes"
+NO: Final = "no"
+IF_POSSIBLE: Final = "if possible"
+CHOICES: Final = (YES, NO, IF_POSSIBLE)
+
+_STATE: Final = ("meshes", "local", "audit")
+_CONFIG: Final = ("contexts", "agents")
+
+_log = logging.getLogger("gossamer.agent")
+
+
+class Hiding(NamedTuple):
+    """Directories that tasks do not see; in `passing` ones they have some room of their own."""
+
+    hidden: tuple[str, ...] = ()
+    passing: tuple[str, ...] = ()
+
+    def has(self, path: Path) -> bool:
+        """Whether what is at `path` is hidden."""
+        return any(_holds(Path(each), path) for each in (*self.hidden, *self.passing))
+
+
+NOTHING: Final = Hiding()
+
+
+def plan(config: AgentConfig) -> Hiding:
+    """Return what is to be hidden, made where it is missing: it may come to hold credentials.
+
+    `ConfigError` if `hide_also` names what tasks cannot do without.
+    """
+    if config.hide_credentials == NO:
+        return NOTHING
+    needed = _needed(config)
+    for each in config.hide_also:
+        for other in needed:
+            if _holds(each, other):
+                raise ConfigError(
+                    f"hide_also names {each}, and tasks need {other}: name directories that hold "
+                    "nothing but secrets",
+                    key="hide_also",
+                    value=str(each),
+                )
+    state, configured = state_dir(), config_dir(make=False)
+    ours = (*(state / name for name in _STATE), *(configured / name for name in _CONFIG))
+    passing = (runtime_dir(),)
+    return Hiding(
+        tuple(str(each) for each in (*filter(_made, ours), *config.hide_also)),
+        # Who keeps all in one place has the blobs in there.
+        tuple(str(each) for each in passing if not any(_holds(each, one) for one in needed)),
+    )
+
+
+def judged(config: AgentConfig, hiding: Hiding, found: str, why: str) -> str:
+    """Return how far credentials are hidden, where the zygote has `found` this, and `why` no more.
+
+    What is wrong is logged; `ConfigError` where it was to be seen to.
+    """
+    access = config.access
+    trouble = ""
+    if found == OPEN and hiding.hidden:
+        trouble = (
+            "tasks can read this user's credentials, for they could not be hidden (by namespaces: "
+            f"{why})"
+        )
+    elif hiding.hidden and access is not None and not hiding.has(access):
+        found = OPEN
+        trouble = (
+            f"tasks can read {access}, for it lies in no directory that is hidden from them: name "
+            "its directory in hide_also"
+        )
+    elif found == COVERED and config.hide_credentials == YES:
+        trouble = "this agent runs as root, and so do its tasks, from whom nothing can be hidden"
+    if not trouble:
+        return found
+    if config.hide_credentials == YES:
+        raise ConfigError(
+            f'{trouble}; hide_credentials is "yes": give the agent a user of its own, or set '
+            f'hide_credentials to "{IF_POSSIBLE}"',
+            key="hide_credentials",
+        )
+    _log.warning("%s; or give the agent a user of its own", trouble)
+    return found
+
+
+def _needed(config: AgentConfig) -> tuple[Path, ...]:
+    usual = (Path.home(), Path(tempfile.gettempdir()), Path("/dev/shm"), state_dir())  # noqa: S108 - looked at
+    return usual if config.cache_directory is None else (*usual, config.cache_directory)
+
+
+def _holds(directory: Path, path: Path) -> bool:
+    directory, path = directory.resolve(), path.resolve()
+    return directory == path or directory in path.parents
+
+
+def _made(path: Path) -> bool:
+    try:
+        private_dir(path)
+    except ConfigError:
+        # Where it cannot be made, nothing can be put.
+        return path.is_dir()
+    return True
