@@ -97,4 +97,5 @@ def _line(at: float, ended: Ended) -> Audited:
         ended.outcome,
         round(ended.ran_s, 6),
         job.cpus,
+        round(ended.cpu_s, 6),
     )

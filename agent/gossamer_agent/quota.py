@@ -16,7 +16,7 @@ MOST: Final = 10**9
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """0: no limit of that kind. `cpu_s`: seconds an hour, times the CPUs that a call has."""
+    """0: no limit of that kind. `cpu_s`: seconds of CPU time an hour."""
 
     per_hour: int = 0
     concurrent: int = 0

@@ -21,7 +21,8 @@ class Audited(msgspec.Struct, frozen=True):
     """Who ran what, and how it ended.
 
     `time`: when that was written down, in seconds since 1970, moments after the end. `function` is
-    as the caller calls it, `digest` what it is. `seconds` on `cpus` CPUs.
+    as the caller calls it, `digest` what it is. `seconds` on `cpus` CPUs, of which it has used
+    `cpu_s` CPU seconds; None: an older agent wrote that.
     """
 
     time: float
@@ -33,6 +34,7 @@ class Audited(msgspec.Struct, frozen=True):
     outcome: str
     seconds: float
     cpus: int
+    cpu_s: float | None = None
 
 
 _decoder: Final = msgspec.json.Decoder(Audited)

@@ -27,6 +27,7 @@ import pytest
 import trio
 
 from gossamer_agent.forker import Forker, ZygoteProcess
+from gossamer_agent.hiding import NOTHING, Hiding
 from gossamer_agent.worker import frames
 from gossamer_agent.worker.surroundings import children
 from gossamer_mesh.code import function as functions
@@ -96,8 +97,9 @@ class Desk:
 class Room:
     """A forker, and the workers that it has brought up."""
 
-    def __init__(self, directory: Path, preload=()):
-        self.zygote = ZygoteProcess(preload)
+    def __init__(self, directory: Path, preload=(), hiding=NOTHING):
+        self.zygote = ZygoteProcess(preload, hiding)
+        assert not self.zygote.hide()
         self.desks = {}
         self.causes = {}
         self.failures = []
@@ -132,8 +134,8 @@ async def until(condition):
 
 
 @asynccontextmanager
-async def open_room(directory, preload=()) -> AsyncIterator[Room]:
-    room = Room(directory, preload)
+async def open_room(directory, preload=(), hiding=NOTHING) -> AsyncIterator[Room]:
+    room = Room(directory, preload, hiding)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(room.forker.run)
@@ -718,6 +720,33 @@ async def test_one_workers_end_is_no_business_of_another(room):
     room.forker.kill(99)
 
 
+# -- what calls take -------------------------------------------------------------------------------
+
+
+def wait_then_work(wait_s, cpu_s):
+    time.sleep(wait_s)
+    until_s = time.process_time() + cpu_s
+    while time.process_time() < until_s:
+        pass
+
+
+def have_worked(cpu_s):
+    child = os.fork()
+    if child == 0:
+        wait_then_work(0, cpu_s)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+async def test_a_worker_says_what_cpu_time_a_call_took_with_that_of_its_children(room):
+    desk = await room.worker()
+    waited = await desk.call(wait_then_work, 0.3, 0.0)
+    assert waited.ran_s >= 0.3
+    assert waited.cpu_s < 0.2
+    assert (await desk.call(wait_then_work, 0.0, 0.2)).cpu_s >= 0.2
+    assert (await desk.call(have_worked, 0.2)).cpu_s >= 0.2
+
+
 # -- the zygote ----------------------------------------------------------------------------------
 
 
@@ -736,6 +765,20 @@ async def test_when_the_zygote_is_killed_its_workers_end_and_another_one_forks(r
     again = await room.worker()
     assert await again.value(add, 1, 1) == 2
     assert room.failures == []
+
+
+async def test_the_one_after_hides_what_the_one_before_did(tmp_path):
+    (tmp_path / "secrets").mkdir()
+    secret = tmp_path / "secrets" / "key"
+    secret.write_text("secret")
+    async with open_room(tmp_path, hiding=Hiding((str(secret.parent),), ())) as room:
+        first = await room.worker()
+        assert not await first.value(os.path.exists, str(secret))
+        room.zygote.process.kill()
+        await room.end_of(first)
+        second = await room.worker()
+        assert not await second.value(os.path.exists, str(secret))
+        assert await second.value(os.path.isdir, str(secret.parent))
 
 
 async def test_when_the_agent_vanishes_the_zygote_ends_its_workers_and_itself(room):

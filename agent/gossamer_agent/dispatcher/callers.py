@@ -21,7 +21,7 @@ _DROPPED: Final = "it has run, but its outcome was not fetched in time and is no
 
 
 class Ended(NamedTuple):
-    """How an attempt has ended, without its payload."""
+    """How an attempt has ended, without its payload. `cpu_s`: as far as it is known, else wall."""
 
     caller: str
     job: Job
@@ -29,6 +29,7 @@ class Ended(NamedTuple):
     attempt: int
     outcome: Status
     ran_s: float
+    cpu_s: float
 
 
 class Caller:
@@ -84,14 +85,22 @@ class Caller:
             records.append(done)
         return True
 
-    def ends(self, item: Item, done: Done) -> None:
+    def ends(self, item: Item, done: Done, cpu_s: float) -> None:
         self.live.pop(item.task, None)
         if item.meters:
             for meter in item.meters:
-                meter.ended(done.ran_s * item.key.cpus)
+                meter.ended(cpu_s)
         if self._book is not None:
             self._book.append(
-                Ended(item.key.caller, item.job, done.task, done.attempt, done.status, done.ran_s)
+                Ended(
+                    item.key.caller,
+                    item.job,
+                    done.task,
+                    done.attempt,
+                    done.status,
+                    done.ran_s,
+                    cpu_s,
+                )
             )
         ended = self.ended
         ended[item.task] = done
@@ -199,5 +208,6 @@ class Callers:
             note=note,
         )
         item.ended = True
-        self.of(item).ends(item, done)
+        # What was killed did not say what it took: as much as it could have.
+        self.of(item).ends(item, done, ran_s * item.key.cpus)
         effects.append(Reply(item.key.caller, [done]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Final
 
 from msgspec import structs
@@ -45,7 +46,7 @@ class Running:
         self._callers = callers
         self._feeder = feeder
         self._recycle_after = recycle_after
-        self._storing: dict[tuple[str, int], tuple[Item, Done]] = {}
+        self._storing: dict[tuple[str, int], tuple[Item, Done, float]] = {}
         self.draining = False
 
     @property
@@ -99,7 +100,7 @@ class Running:
                 self._large(item, frame, done, effects)
                 continue
             item.ended = True
-            caller.ends(item, done)
+            caller.ends(item, done, _cpu_s(frame))
             records.append(done)
         worker.calls += count
         worker.spent = worker.calls >= self._recycle_after
@@ -129,27 +130,29 @@ class Running:
         caller = item.key.caller
         if frame.status == frames.OK:
             done = structs.replace(done, payload=b"")
-            self._storing[caller, item.task] = item, done
+            self._storing[caller, item.task] = item, done, _cpu_s(frame)
             effects.append(ev.Store(caller, item.task, frame.data))
         else:
-            self._tell(item, structs.replace(done, payload=b"", note=_too_large(frame)), effects)
+            told = structs.replace(done, payload=b"", note=_too_large(frame))
+            self._tell(item, told, _cpu_s(frame), effects)
 
-    def _tell(self, item: Item, done: Done, effects: list[ev.Effect]) -> None:
+    def _tell(self, item: Item, done: Done, cpu_s: float, effects: list[ev.Effect]) -> None:
         item.ended = True
-        self._callers.of(item).ends(item, done)
+        self._callers.of(item).ends(item, done, cpu_s)
         effects.append(ev.Reply(item.key.caller, [done]))
 
     def stored(self, event: ev.Stored, now: float, effects: list[ev.Effect]) -> None:
         """A large result can be fetched: now its caller is told."""
-        item, done = self._storing.pop((event.caller, event.task), (None, None))
-        if item is None or done is None:
+        kept = self._storing.pop((event.caller, event.task), None)
+        if kept is None:
             return
+        item, done, cpu_s = kept
         if event.blob is None:
             self._callers.end(item, "crashed", now, effects, note=event.note)
             return
         # A repetition may have raised the attempt meanwhile.
         told = structs.replace(done, attempt=item.attempt, blob=event.blob)
-        self._tell(item, told, effects)
+        self._tell(item, told, cpu_s, effects)
 
     def listened_to(self, number: int, now: float) -> int:
         """Return the call of this worker that may be heard of now; 0 for none."""
@@ -301,6 +304,12 @@ def _revoke(worker: Worker, effects: list[ev.Effect]) -> None:
     if not worker.revoking:
         worker.revoking = worker.sent_seq
         effects.append(ev.Revoke(worker.number, worker.sent_seq))
+
+
+def _cpu_s(frame: frames.ResultFrame) -> float:
+    """Return what the worker says that the call took, if it is a time: it runs callers' code."""
+    # Not a number compares false.
+    return frame.cpu_s if 0.0 <= frame.cpu_s < math.inf else 0.0
 
 
 def _size_of_file(told: bytes) -> int:

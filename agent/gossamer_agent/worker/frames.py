@@ -44,7 +44,7 @@ _CALL = struct.Struct("<IBQ16sIIHQI")
 _FUNCTION = struct.Struct("<IB16s")
 _KIND = struct.Struct("<IB")
 _FILES = struct.Struct("<IBI")
-_RESULT = struct.Struct("<IBQBdIHII")
+_RESULT = struct.Struct("<IBQBddIHII")
 _SIZE = struct.Struct("<I")
 
 MAX_RESULT_BYTES = 1024 * 1024
@@ -98,7 +98,10 @@ class BindFrame(NamedTuple):
 
 
 class ResultFrame(NamedTuple):
-    """How call `seq` ended, after `ran_s` seconds, and what it printed. `flags`: `COLD | UNFIT`."""
+    """How call `seq` ended, after `ran_s` seconds, and what it printed. `flags`: `COLD | UNFIT`.
+
+    `cpu_s`: the CPU seconds that it took, with those of what it started and saw end.
+    """
 
     seq: int
     status: int
@@ -108,6 +111,7 @@ class ResultFrame(NamedTuple):
     stdout: bytes
     stderr: bytes
     flags: int = 0
+    cpu_s: float = 0.0
 
 
 class ReadyFrame(NamedTuple):
@@ -157,7 +161,7 @@ def ready() -> bytes:
     return _KIND.pack(1, READY)
 
 
-def result(
+def result(  # noqa: PLR0913  one argument a field
     seq: int,
     status: int,
     ran_s: float,
@@ -167,20 +171,21 @@ def result(
     stderr: bytes = b"",
     *,
     flags: int = 0,
+    cpu_s: float = 0.0,
 ) -> bytes:
     # One byte for both: what has no flags, and most has none, takes no longer to write.
     status |= flags
     if not buffers:
         size = _RESULT.size - 4 + len(data) + len(stdout) + len(stderr)
         head = _RESULT.pack(
-            size, RESULT, seq, status, ran_s, len(data), 0, len(stdout), len(stderr)
+            size, RESULT, seq, status, ran_s, cpu_s, len(data), 0, len(stdout), len(stderr)
         )
         return head + data + stdout + stderr
     sizes = b"".join(_SIZE.pack(len(b)) for b in buffers)
     extra = len(sizes) + sum(map(len, buffers))
     size = _RESULT.size - 4 + len(data) + len(stdout) + len(stderr) + extra
     head = _RESULT.pack(
-        size, RESULT, seq, status, ran_s, len(data), len(buffers), len(stdout), len(stderr)
+        size, RESULT, seq, status, ran_s, cpu_s, len(data), len(buffers), len(stdout), len(stderr)
     )
     return b"".join((head, sizes, data, stdout, stderr, *buffers))
 
@@ -208,16 +213,16 @@ def _parse_call(body: bytes, start: int, end: int) -> CallFrame:
 
 
 def _parse_result(body: bytes, start: int, end: int) -> ResultFrame:
-    _, _, seq, status, ran_s, data_size, count, out_size, err_size = _RESULT.unpack_from(
+    _, _, seq, status, ran_s, cpu_s, data_size, count, out_size, err_size = _RESULT.unpack_from(
         body, start
     )
     flags = status & _FLAG_BITS
     status &= _STATUS_BITS
     at = start + _RESULT.size
     if not (count or out_size or err_size) and at + data_size == end:
-        return ResultFrame(seq, status, ran_s, body[at:end], (), b"", b"", flags)
+        return ResultFrame(seq, status, ran_s, body[at:end], (), b"", b"", flags, cpu_s)
     data, stdout, stderr, *buffers = _cut(body, at, end, count, data_size, out_size, err_size)
-    return ResultFrame(seq, status, ran_s, data, tuple(buffers), stdout, stderr, flags)
+    return ResultFrame(seq, status, ran_s, data, tuple(buffers), stdout, stderr, flags, cpu_s)
 
 
 def _parse(body: bytes, start: int, end: int) -> Frame:

@@ -21,6 +21,7 @@ from typing import Any, Callable, Sequence
 from gossamer_agent.worker import blobs, frames, inside, pickling, tape
 from gossamer_agent.worker.output import Captured
 from gossamer_agent.worker.page import Page
+from gossamer_agent.worker.spent import Spent
 from gossamer_agent.worker.surroundings import Surroundings
 from gossamer_agent.worker.wear import Wear, Worn
 
@@ -65,6 +66,7 @@ class Worker:
         os.register_at_fork(after_in_child=self._forked)
         self._around = Surroundings()
         self._wear = Wear(self._sock.fileno())
+        self._spent = Spent()
         # That the agent is gone is all that an error of the socket can mean.
         with contextlib.suppress(ConnectionError):
             self._sock.sendall(frames.ready())
@@ -152,8 +154,11 @@ class Worker:
         stderr = self._stderr.take() if self._stderr.dirty else b""
         if sys.stdout is not self._stdout or sys.stderr is not self._stderr:
             sys.stdout, sys.stderr = self._stdout, self._stderr
+        cpu_s = self._spent.by(ran_s)
         self._sock.sendall(
-            frames.result(frame.seq, status, ran_s, data, buffers, stdout, stderr, flags=flags)
+            frames.result(
+                frame.seq, status, ran_s, data, buffers, stdout, stderr, flags=flags, cpu_s=cpu_s
+            )
         )
         self._desk.frame = None
         # Nobody waits for this: the result is on its way. Should it fail, this process ends, and

@@ -45,8 +45,9 @@ def audit(face: Face, *, agent: str | None, caller: str | None, since: str | Non
 def _show(face: Face, agent: str, each: Audited) -> None:
     data = {"agent": agent, **msgspec.structs.asdict(each)}
     when = datetime.fromtimestamp(each.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    used = "" if each.cpu_s is None else f", {show_seconds(each.cpu_s)} of CPU time"
     line = (
         f"{when}  {agent}  {each.caller}  {each.function} ({each.digest[:12]})  "
-        f"{each.outcome} after {show_seconds(each.seconds)}"
+        f"{each.outcome} after {show_seconds(each.seconds)}{used}"
     )
     face.show(data, lambda: click.echo(line))

@@ -26,8 +26,18 @@ def job_of(name="f", *, with_code=True, **demand):
     return wire.Job(digest_of(name), name, code=code_of(name) if with_code else b"", **demand)
 
 
-def result(seq, *, ran_s=0.1, status=frames.OK, data=b"value", stdout=b"", stderr=b"", flags=0):
-    return frames.ResultFrame(seq, status, ran_s, data, (), stdout, stderr, flags)
+def result(
+    seq,
+    *,
+    ran_s=0.1,
+    cpu_s=0.1,
+    status=frames.OK,
+    data=b"value",
+    stdout=b"",
+    stderr=b"",
+    flags=0,
+):
+    return frames.ResultFrame(seq, status, ran_s, data, (), stdout, stderr, flags, cpu_s)
 
 
 class Hand:

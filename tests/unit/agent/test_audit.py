@@ -16,7 +16,7 @@ LIMIT_BYTES = 64 * 1024
 
 
 def ended(task=1, caller="ada.1", outcome="ok", name="f"):
-    return Ended(caller, job_of(name, cpus=2), task, 1, outcome, 0.25)
+    return Ended(caller, job_of(name, cpus=2), task, 1, outcome, 0.25, 0.375)
 
 
 def test_every_end_is_noted_whatever_it_is_and_no_refusal_is():
@@ -24,7 +24,8 @@ def test_every_end_is_noted_whatever_it_is_and_no_refusal_is():
     shop = Shop(workers=1, book=book)
     shop.submit(1, 2, 3, 4)
     shop.submit(9, incarnation=1)
-    shop.finish(1, ran_s=0.5)
+    shop.finish(1, ran_s=0.5, cpu_s=0.75)
+    shop.now += 2.0
     shop.step(ev.CancelAsked("ann", [3]))
     shop.gone(1)
     assert [(each.caller, each.task, each.outcome) for each in book] == [
@@ -32,6 +33,7 @@ def test_every_end_is_noted_whatever_it_is_and_no_refusal_is():
         ("ann", 3, "cancelled"),
         ("ann", 2, "crashed"),
     ]
+    assert [each.cpu_s for each in book] == [0.75, 0.0, 2.0]
     assert book[0].ran_s == 0.5
     assert all(each.job.name == "f" for each in book)
 
@@ -46,7 +48,7 @@ def test_what_was_written_down_can_be_read_and_by_its_owner_only(home):
     first, second, third = audited.read("pi")
     assert (first.caller, first.function, first.digest) == ("ada.1", "f", digest_of("f").hex())
     assert (first.task, first.attempt, first.outcome) == (1, 1, "ok")
-    assert (first.seconds, first.cpus) == (0.25, 2)
+    assert (first.seconds, first.cpus, first.cpu_s) == (0.25, 2, 0.375)
     assert (second.caller, second.outcome, second.function) == ("eve.1", "error", "g@2")
     assert third.task == 3
     assert audited.agents() == ["pi"]
@@ -66,6 +68,15 @@ def test_it_takes_no_more_room_than_it_may_and_loses_the_oldest(home):
     tasks = [each.task for each in audited.read("pi")]
     assert tasks == list(range(tasks[0], 1000))
     assert len(tasks) > 200
+
+
+def test_a_line_of_an_older_agent_says_nothing_of_cpu_time_and_is_read(home):
+    path = audited.file_of("pi", make=True)
+    audit = Audit(path, LIMIT_BYTES)
+    audit.take([ended(1)])
+    audit.close()
+    path.write_bytes(path.read_bytes().replace(b',"cpu_s":0.375', b""))
+    assert [each.cpu_s for each in audited.read("pi")] == [None]
 
 
 def test_half_a_line_is_left_out(home):

@@ -278,6 +278,15 @@ def test_a_worker_cannot_spoil_the_sums_with_a_time_that_is_none(ran_s):
     assert shop.machine.state().queue_s == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("cpu_s", [float("nan"), -1.0, float("inf")])
+def test_nor_with_a_cpu_time_that_is_none(cpu_s):
+    book = []
+    shop = Shop(workers=1, book=book)
+    shop.submit(1)
+    shop.finish(1, cpu_s=cpu_s)
+    assert [each.cpu_s for each in book] == [0.0]
+
+
 # -- deadlines -----------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ FRAMES = st.one_of(
         BYTES,
         BYTES,
         st.sampled_from([0, frames.COLD, frames.UNFIT, frames.FILE, frames.COLD | frames.FILE]),
+        st.floats(0, 1e9),
     ),
     st.builds(frames.FunctionFrame, st.binary(min_size=16, max_size=16), BYTES),
     st.builds(frames.BindFrame, BYTES),
@@ -46,8 +47,8 @@ MAKERS = {
 
 def written(frame):
     if type(frame) is frames.ResultFrame:
-        *fields, flags = frame
-        return frames.result(*fields, flags=flags)
+        *fields, flags, cpu_s = frame
+        return frames.result(*fields, flags=flags, cpu_s=cpu_s)
     if type(frame) is frames.CallFrame:
         *fields, files = frame
         framed = frames.call(*fields)

@@ -277,18 +277,31 @@ def test_so_many_at_a_time_and_the_next_when_one_has_ended_or_is_given_back():
     assert 6 not in shop.refusals(ADA)
 
 
-def test_cpu_seconds_are_counted_when_calls_end():
+def test_cpu_seconds_are_counted_when_calls_end_and_waiting_is_not():
     policy = a_policy(quota=Quota(cpu_s=10.0))
     policy.granted([a_grant()])
     shop = Shop(workers=1, slots=2, policy=policy)
     job = job_of(cpus=2)
-    for task, ran_s in ((1, 4.0), (2, 1.0), (3, 0.1)):
+    for task, cpu_s in ((1, 8.0), (2, 2.0), (3, 0.1)):
         run = wire.Run(INCARNATION, job, [wire.Call(task, 1, b"arguments")])
         shop.step(ev.RunArrived(ADA, run, NOW))
         if task < 3:
-            shop.finish(1, ran_s=ran_s)
+            shop.finish(1, ran_s=3600.0, cpu_s=cpu_s)
     assert shop.refusals(ADA) == {3: "denied"}
     assert "10 CPU seconds an hour are used up" in shop.records(wire.Refused, ADA)[0].detail
+
+
+def test_what_is_killed_is_charged_all_that_it_could_have_used():
+    policy = a_policy(quota=Quota(cpu_s=10.0))
+    policy.granted([a_grant()])
+    shop = Shop(workers=1, slots=2, policy=policy)
+    for task in (1, 2):
+        call = wire.Call(task, 1, b"arguments")
+        shop.step(ev.RunArrived(ADA, wire.Run(INCARNATION, job_of(cpus=2), [call]), NOW))
+        shop.now += 5.0
+        if task == 1:
+            shop.gone(1)
+    assert shop.refusals(ADA) == {2: "denied"}
 
 
 def test_who_is_granted_functions_by_name_runs_the_kept_code_whatever_it_sends():
