@@ -1,10 +1,10 @@
 """What each role may say and hear on the mesh: server permissions, made of `subjects`.
 
-`{{name()}}` and `{{tag(site)}}` are filled in by nats-server, from the token of the user. Nothing
-else is allowed, so whoever speaks on a subject is who is named in it. Whoever may ask JetStream
-may have it answer on any subject but those that `subjects.written` makes, in the account's name;
-therefore links take no message that JetStream has sent (`link.nats_client`), buckets are written
-to where it cannot answer (`link.nats_buckets`), and made by `founder` alone.
+`{{name()}}`, `{{subject()}}` and `{{tag(site)}}` are filled in by nats-server, from the token of
+the user. Nothing else is allowed, so whoever speaks on a subject is who is named in it. Whoever may
+ask JetStream may have it answer on any subject but those that `subjects.written` makes, in the
+account's name; therefore links take no message that JetStream has sent (`link.nats_client`),
+buckets are written to where it cannot answer (`link.nats_buckets`), and made by `founder` alone.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from gossamer_mesh import subjects
 
-Role = Literal["agent", "client", "gateway", "admin", "founder", "joiner", "registrar", "grants"]
+Role = Literal[
+    "agent", "client", "gateway", "admin", "founder", "joiner", "visitor", "registrar", "grants"
+]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 NAME: Final = "{{name()}}"
+KEY: Final = "{{subject()}}"
+"""The user's public key, which it has shown to be its own."""
+
 SITE: Final = "{{tag(site)}}"
 _ANY: Final = "*"
 _SESSION: Final = subjects.session(NAME, _ANY)
@@ -35,6 +40,14 @@ class Permission(NamedTuple):
 
     says: tuple[str, ...]
     hears: tuple[str, ...]
+
+
+PUBLIC: Final[frozenset[str]] = frozenset({"visitor"})
+"""Roles whose signing keys anybody may have: what these say of a name, or a group, says nothing."""
+
+VISITOR_BYTES: Final = 64 * 1024
+VISITOR_SUBSCRIPTIONS: Final = 8
+"""What somebody of whom nothing is known yet may send at once, and listen to."""
 
 
 def of(role: Role) -> Permission:
@@ -151,6 +164,7 @@ _PERMISSIONS: Final[dict[Role, Permission]] = {
     "admin": _ADMIN,
     "founder": _FOUNDER,
     "joiner": Permission((subjects.enrol_join(NAME),), (subjects.all_inboxes(NAME),)),
+    "visitor": Permission((subjects.enrol_login(KEY),), (subjects.all_inboxes(KEY),)),
     "registrar": _REGISTRAR,
     "grants": _GRANTS,
 }

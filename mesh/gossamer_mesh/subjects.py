@@ -136,6 +136,11 @@ def enrol_join(token: str) -> str:
     return f"{ROOT}.enrol.join.{token}"
 
 
+def enrol_login(key: str) -> str:
+    """Where who has nothing but a key of its own asks to be let in, as an issuer vouches for it."""
+    return f"{ROOT}.enrol.login.{key}"
+
+
 def enrol_renew(user: str) -> str:
     """Where a user asks for a new token of its own."""
     return f"{ROOT}.enrol.renew.{user}"

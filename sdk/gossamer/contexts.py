@@ -101,6 +101,21 @@ def remove(name: str) -> None:
     if current() == name:
         use(None)
     _path(name).unlink(missing_ok=True)
+    _door(name).unlink(missing_ok=True)
+
+
+def keep_door(name: str, address: str) -> None:
+    """Keep where one logs in to the mesh of context `name`."""
+    private_dir(config_dir() / "contexts")
+    write_private(_door(check_name(name, "context")), f"{address}\n".encode())
+
+
+def door(name: str) -> str:
+    """Return where one logs in to the mesh of context `name`; "" if that is not known."""
+    try:
+        return _door(check_name(name, "context")).read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
 
 
 def names() -> list[str]:
@@ -139,6 +154,10 @@ def _folder() -> Path:
 
 def _path(name: str) -> Path:
     return _folder() / f"{name}.json"
+
+
+def _door(name: str) -> Path:
+    return _folder() / f"{name}.login"
 
 
 def _current() -> Path:

@@ -11,6 +11,7 @@ from gossamer_mesh.enrolment import asking, messages
 from gossamer_mesh.enrolment.asking import Asker
 from gossamer_mesh.enrolment.messages import Enrolled, Renew, Request
 from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.identity.claims import User, peek
 from gossamer_mesh.link.nats import NatsLink
 
 T = TypeVar("T", bound=messages.Answer)
@@ -25,7 +26,8 @@ def renewed(access: Access) -> Access:
     """Return `access` vouched for anew, for another lifetime; `ConfigError` with a password."""
     if not access.jwt:
         raise ConfigError("these are a user and a password, which do not expire: nothing to renew")
-    answer = _ask(access, subjects.enrol_renew(access.name), Renew(), Enrolled)
+    public = peek(access.jwt, User).sub
+    answer = _ask(access, subjects.enrol_renew(access.name), Renew(public=public), Enrolled)
     return asking.renewed(access, answer)
 
 

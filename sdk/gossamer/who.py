@@ -15,6 +15,8 @@ ADMIN: Final = "admin"
 class Who(msgspec.Struct, frozen=True, kw_only=True):
     """A user of a mesh. `role` "": with a password, on a server of somebody's. `expires` 0: never.
 
+    `issuer`, `subject`: who vouched for it when it logged in, and what it is called there.
+
     Times in whole seconds since 1970.
     """
 
@@ -23,6 +25,8 @@ class Who(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     site: str = ""
     groups: tuple[str, ...] = ()
+    issuer: str = ""
+    subject: str = ""
     issued: int = 0
     expires: int = 0
 
@@ -38,6 +42,8 @@ def of(access: Access) -> Who:
         url=access.url,
         site=claims.site,
         groups=claims.groups,
+        issuer=claims.issuer,
+        subject=claims.subject,
         issued=claims.iat,
         expires=claims.exp,
     )

@@ -20,9 +20,13 @@ from gossamer_agent import config
 from gossamer_agent.worker import frames, pickling
 from gossamer_mesh import access, capability, registered, subjects, wire
 from gossamer_mesh.blob import chunk, layout
+from gossamer_mesh.enrolment import door, messages
 from gossamer_mesh.errors import MeshError, ProtocolError
+from gossamer_mesh.identity import foreign
+from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.payload import Trust, load_chunk, load_error, load_value
 from gossamer_placement import statistics, where
+from testbed.issuer import Keys
 from tests.abuse import garbage
 from tests.integration.test_hostile_pickles import CASES
 
@@ -189,6 +193,18 @@ def _inbox(rng: random.Random) -> bytes:
     return subjects.inbox("ann", "a", rng.choice(garbage.INTEGERS)).encode()
 
 
+KEYS: Final = Keys()
+PUBLISHED: Final = foreign.published(KEYS.jwks())
+TOKENS: Final = [KEYS.sign({"iss": "https://x.example", "sub": "1"}, kid) for kid in KEYS.pairs]
+ADDRESS: Final = door.written(
+    door.LoginAddress(mesh="lab", url="tls://h:1", account="A", seed=KeyPair.new("account").seed)
+)
+
+
+def _signed(text: str) -> object:
+    return foreign.read(foreign.unread(text), PUBLISHED)
+
+
 DECODERS: Final[dict[str, Decoder]] = {
     "wire.decode_run": Decoder(wire.decode_run, _messages(wire.Run)),
     "wire.decode_control": Decoder(
@@ -224,6 +240,15 @@ DECODERS: Final[dict[str, Decoder]] = {
     "access.load": Decoder(_file(access.load), _access),
     "access.from_url": Decoder(_text(access.from_url), lambda _: b"nats://ada:pw@[::1]:4222"),
     "config.load": Decoder(_file(config.load), _settings),
+    "enrolment.decode_request": Decoder(
+        messages.decode_request,
+        _messages(messages.Join, messages.Login, messages.Invite, messages.Renew, messages.Give),
+    ),
+    "enrolment.door.read": Decoder(_text(door.read), lambda _: ADDRESS.encode()),
+    "identity.foreign.read": Decoder(_text(_signed), lambda rng: rng.choice(TOKENS).encode()),
+    "identity.foreign.published": Decoder(
+        foreign.published, lambda _: KEYS.jwks(), (ValueError, RecursionError)
+    ),
     "subjects.inbox_parts": Decoder(_text(subjects.inbox_parts), _inbox),
 }
 

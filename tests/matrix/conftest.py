@@ -31,6 +31,7 @@ PEOPLE: dict[str, tuple[Role, str, str]] = {
     "agent far, of another site": ("agent", "far", "elsewhere"),
     "joiner jo": ("joiner", "jo", ""),
     "founder fay": ("founder", "fay", ""),
+    "visitor vi": ("visitor", "vi", ""),
 }
 BYSTANDER_S = 20.0
 KNOWN = "who tried, the server's log"

@@ -22,7 +22,7 @@ PARTS = {"check_name", "as_name", "session", "user_of", "speaker", "function_key
 PARTS |= {"kept", "written", "code_key", "owner_of"}
 """What makes no whole subject but parts of one, or a key (see `test_store`)."""
 
-NOTHING_OF_ITS_OWN = {"joiner jo": "jo", "founder fay": "fay"}
+NOTHING_OF_ITS_OWN = {"joiner jo": "jo", "founder fay": "fay", "visitor vi": "vi"}
 CALLER = "<caller>"
 WIDE = (">", "gsm.>", "gsm.v1.out.>", "gsm.v1.run.>", "gsm.v1.*.owner.>", "_INBOX.>", "*.*.>")
 WIDE += ("$SYS.>", "$JS.>", "$JS.API.>", "$KV.>", "$JS.ACK.>")
@@ -45,7 +45,7 @@ def made(names: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 
 VICTIM = {"site": SITE, "agent": AGENT, "holder": AGENT, "number": 1}
-VICTIM |= {"user": "owner", "token": "t1"}
+VICTIM |= {"user": "owner", "token": "t1", "key": "UADA"}
 CROSSED = {**VICTIM, "holder": CALLER, "asker": AGENT, "party": AGENT}
 """As an agent asks a client for what that has put."""
 
@@ -57,6 +57,7 @@ def test_the_subjects_are_those_of_the_module() -> None:
     functions = {function for function, _ in OTHERS}
     assert {"run", "control", "out", "heartbeat", "join_claim", "blob", "chunks"} <= functions
     assert {"enrol_join", "enrol_renew", "enrol_admin", "all_enrolments"} <= functions
+    assert "enrol_login" in functions
 
 
 def test_what_is_allowed_is_seen_where_what_is_forbidden_would_be(scene: Scene) -> None:
@@ -95,7 +96,7 @@ def test_nobody_hears_what_is_said_to_another(scene: Scene, who: str, subject: s
     listen_in_vain(scene, who, subject.replace(CALLER, scene.caller))
 
 
-@pytest.mark.parametrize("who", ["client eve", "agent rogue", "joiner jo", "founder fay"])
+@pytest.mark.parametrize("who", ["client eve", "agent rogue", *NOTHING_OF_ITS_OWN])
 @pytest.mark.parametrize("subject", WIDE)
 def test_nobody_hears_what_is_said_to_all(scene: Scene, who: str, subject: str) -> None:
     listen_in_vain(scene, who, subject)

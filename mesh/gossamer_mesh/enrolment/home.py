@@ -16,6 +16,7 @@ from gossamer_mesh import access as access_file
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access
 from gossamer_mesh.enrolment import invitation
+from gossamer_mesh.enrolment.door import LoginAddress
 from gossamer_mesh.enrolment.invitation import Invitation
 from gossamer_mesh.enrolment.messages import Invite, Invitee, Token, User
 from gossamer_mesh.enrolment.registrar import Draw, Registrar
@@ -28,6 +29,7 @@ from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.nearest import did_you_mean
 from gossamer_mesh.places import private_dir, read_private, state_dir, write_private
 from gossamer_mesh.server_program import Listening
+from gossamer_mesh.vouching.trust import TrustBook
 
 DEFAULT_PORT: Final = 4222
 WEB_PORT: Final = 443
@@ -116,6 +118,8 @@ class Home:
         self.settings = settings
         self.authority = authority
         self.path = _folder() / name
+        self.trust = TrustBook(self.path / "issuers.json")
+        """Whom the mesh believes about people."""
 
     @classmethod
     def load(cls, name: str) -> Home:
@@ -214,6 +218,19 @@ class Home:
 
     def invitation(self, invitee: Invitee) -> Invitation:
         return invitation.to(self.name, self.reached, invitee)
+
+    def door(self) -> LoginAddress:
+        """Return what people need who log in; it is no secret, and stays as it is."""
+        url, more = invitation.addresses(self.reached)
+        return LoginAddress(
+            mesh=self.name,
+            url=url,
+            more=more,
+            proxied=self.reached.proxied,
+            account=self.authority.account.public,
+            seed=self.authority.scopes["visitor"].seed,
+            ca=self.ca,
+        )
 
     def listening(self) -> Listening:
         """Return where the server is to listen, with a certificate that is valid long enough."""

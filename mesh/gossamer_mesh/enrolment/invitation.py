@@ -5,22 +5,18 @@ It is a secret until it is used up or expires: whoever has it can join.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
-import zlib
 from typing import Final
 
 import msgspec
 
 from gossamer_mesh.access import Access
+from gossamer_mesh.enrolment import word
 from gossamer_mesh.enrolment.messages import Invitee
 from gossamer_mesh.errors import EnrolmentError
 from gossamer_mesh.identity.claims import User, peek
 
-PREFIX: Final = "gsm1_"
-_CHECK_BYTES: Final = 4
-MOST_BYTES: Final = 64 * 1024
+PREFIX: Final = word.JOIN
 
 
 class Invitation(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,18 +60,24 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True):
 _decoder: Final = msgspec.msgpack.Decoder(Invitation)
 
 
-def to(mesh: str, reached: Access, invitee: Invitee) -> Invitation:
-    """Return what lets somebody join `mesh`, by the addresses by which others reach it.
+def addresses(reached: Access) -> tuple[str, tuple[str, ...]]:
+    """Return the address by which others reach a mesh, and what they are to try after it.
 
     Websockets are the last to be tried, whatever works for who invites. What is not encrypted only
     this machine reaches: it is left out where there is another address.
     """
     urls = sorted(reached.urls, key=lambda url: url.startswith("ws"))
     urls = [url for url in urls if url.startswith(("tls:", "wss:"))] or urls
+    return urls[0], tuple(urls[1:])
+
+
+def to(mesh: str, reached: Access, invitee: Invitee) -> Invitation:
+    """Return what lets somebody join `mesh`, by the addresses by which others reach it."""
+    url, more = addresses(reached)
     return Invitation(
         mesh=mesh,
-        url=urls[0],
-        more=tuple(urls[1:]),
+        url=url,
+        more=more,
         proxied=reached.proxied,
         ca=reached.ca,
         jwt=invitee.jwt,
@@ -87,27 +89,24 @@ def to(mesh: str, reached: Access, invitee: Invitee) -> Invitation:
 
 def written(invitation: Invitation) -> str:
     """Return the token: one word that can be copied."""
-    # What is in it is text that was made of bytes: half of it is air.
-    data = zlib.compress(msgspec.msgpack.encode(invitation), 9)
-    check = binascii.crc32(data).to_bytes(_CHECK_BYTES)
-    return PREFIX + base64.urlsafe_b64encode(data + check).decode().rstrip("=")
+    return word.written(PREFIX, msgspec.msgpack.encode(invitation))
 
 
 def read(text: str) -> Invitation:
     """Return what a token says; `EnrolmentError`, not repeating it, if it is none or altered."""
     token = text.strip()
+    if token.startswith(word.LOGIN):
+        raise EnrolmentError(
+            "this is no join token, but a mesh's address for people who log in: use it with "
+            "gossamer login ADDRESS"
+        )
     if not token.startswith(PREFIX):
         raise EnrolmentError(
             f"this is no join token: one starts with {PREFIX} and is made by gossamer invite"
         )
-    coded = token.removeprefix(PREFIX)
     try:
-        both = base64.b64decode(coded + "=" * (-len(coded) % 4), altchars=b"-_", validate=True)
-        data, check = both[:-_CHECK_BYTES], both[-_CHECK_BYTES:]
-        if binascii.crc32(data).to_bytes(_CHECK_BYTES) != check:
-            raise ValueError  # noqa: TRY301  what is wrong is the same as where it does not decode
-        return _decoder.decode(zlib.decompressobj().decompress(data, MOST_BYTES))
-    except (ValueError, RecursionError, zlib.error) as error:
+        return _decoder.decode(word.read(PREFIX, token))
+    except (ValueError, RecursionError) as error:
         raise EnrolmentError(
             f"this join token of {len(token)} characters was cut off or altered: copy it again, "
             "whole, or ask for another (gossamer invite)"

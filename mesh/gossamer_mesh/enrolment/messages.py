@@ -18,7 +18,8 @@ Invited: TypeAlias = Literal["agent", "client", "gateway", "admin"]
 
 Reason = Literal[
     "unknown-token", "expired", "used-up", "wrong-role", "name", "name-taken", "revoked",
-    "unknown-user", "key", "unreadable", "busy", "grant",
+    "unknown-user", "key", "unreadable", "busy", "grant", "no-issuer", "issuer", "issuer-down",
+    "audience", "id-token", "unknown-key", "clock", "claim", "replayed", "login-over",
 ]  # fmt: skip
 
 
@@ -33,8 +34,20 @@ class Join(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
 
 
 class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew"):
-    """Vouch for me again, for the key you know."""
+    """Vouch for me again, for the key you know. `public`: which, of who has logged in."""
 
+    public: str = ""
+    sent: int = 0
+
+
+class ListIssuers(msgspec.Struct, frozen=True, kw_only=True, tag="issuers"):
+    """Say whom you believe about people."""
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True, tag="login"):
+    """Let my key in, which the server has seen me have: an issuer's ID token says who I am."""
+
+    token: str
     sent: int = 0
 
 
@@ -59,6 +72,12 @@ class Revoke(msgspec.Struct, frozen=True, kw_only=True, tag="revoke"):
     name: str
 
 
+class Readmit(msgspec.Struct, frozen=True, kw_only=True, tag="readmit"):
+    """Let who is called so log in, or have that name, though it was revoked or is another's."""
+
+    name: str
+
+
 class Give(msgspec.Struct, frozen=True, kw_only=True, tag="give"):
     """Let a user, or `group:NAME`, run that, for so long."""
 
@@ -73,14 +92,39 @@ class TakeBack(msgspec.Struct, frozen=True, kw_only=True, tag="take-back"):
     id: str
 
 
-Request = Join | Renew | Invite | ListUsers | Revoke | Give | TakeBack
+Request = (
+    Join | Renew | ListIssuers | Login | Invite | ListUsers | Revoke | Readmit | Give | TakeBack
+)
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that has logged in: renewed until `until`, vouched for until `expires`.
+
+    `token`: the digest of what it has logged in with, which no other key may until `taken_until`.
+    """
+
+    until: int
+    expires: int
+    token: str
+    taken_until: int
+
+
+class Vouched(msgspec.Struct, frozen=True, kw_only=True):
+    """Who has vouched for a user: an issuer, that calls it `subject`. `keys`: one for each login.
+
+    The name stays theirs, whether they are logged in or not.
+    """
+
+    issuer: str
+    subject: str
+    keys: dict[str, Key] = {}
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """Who was let in. `expires` 0: until revoked; `revoked` 0: is not.
 
     `former`: keys that had the name before and were revoked, with when: a name can be given again,
-    a key cannot.
+    a key cannot. `free`: an administrator has said so, and whoever logs in under it may have it.
     """
 
     public: str
@@ -91,6 +135,16 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     expires: int = 0
     revoked: int = 0
     former: dict[str, int] = {}
+    vouched: Vouched | None = None
+    free: bool = False
+
+    @property
+    def void(self) -> dict[str, int]:
+        """Which keys are revoked, with since when."""
+        if not self.revoked:
+            return self.former
+        keys = (self.public, *(self.vouched.keys if self.vouched else ()))
+        return {**dict.fromkeys(keys, self.revoked), **self.former}
 
     def live(self, now: int) -> bool:
         return not self.revoked and not self.lapsed(now)
@@ -115,7 +169,10 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True, tag="enrolled"):
-    """You are let in as that: `jwt` says so to the server. `account`: what it is checked by."""
+    """You are let in as that: `jwt` says so to the server. `account`: what it is checked by.
+
+    `until`: when who has logged in must do so again; 0: never.
+    """
 
     name: str
     role: str
@@ -123,6 +180,22 @@ class Enrolled(msgspec.Struct, frozen=True, kw_only=True, tag="enrolled"):
     account: str
     now: int
     site: str = ""
+    until: int = 0
+
+
+class Door(msgspec.Struct, frozen=True, kw_only=True):
+    """An issuer that is believed, and as what it is to be asked."""
+
+    issuer: str
+    client: str
+
+
+class Doors(msgspec.Struct, frozen=True, kw_only=True, tag="doors"):
+    """Whom the mesh called `mesh` believes about people."""
+
+    mesh: str
+    issuers: tuple[Door, ...]
+    now: int
 
 
 class Invitee(msgspec.Struct, frozen=True, kw_only=True, tag="invited"):
@@ -148,6 +221,12 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked"):
     name: str
 
 
+class Readmitted(msgspec.Struct, frozen=True, kw_only=True, tag="readmitted"):
+    """They may log in."""
+
+    name: str
+
+
 class Given(msgspec.Struct, frozen=True, kw_only=True, tag="given"):
     """The grant, as it lies in its bucket under `id`."""
 
@@ -169,7 +248,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     now: int
 
 
-Answer = Enrolled | Invitee | Users | Revoked | Given | TakenBack | Refused
+Answer = Enrolled | Doors | Invitee | Users | Revoked | Readmitted | Given | TakenBack | Refused
 
 _request: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _answer: Final[msgspec.msgpack.Decoder[Answer]] = msgspec.msgpack.Decoder(Answer)

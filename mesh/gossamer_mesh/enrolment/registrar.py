@@ -8,21 +8,26 @@ that it was changed and is decided again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
 from gossamer_mesh import subjects
-from gossamer_mesh.enrolment import granting
+from gossamer_mesh.enrolment import granting, logins
 from gossamer_mesh.enrolment.granting import Put
 from gossamer_mesh.enrolment.messages import (
     Answer,
+    Door,
+    Doors,
     Enrolled,
     Give,
     Invite,
     Invitee,
     Join,
+    ListIssuers,
     ListUsers,
+    Readmit,
+    Readmitted,
     Reason,
     Refused,
     Renew,
@@ -34,9 +39,11 @@ from gossamer_mesh.enrolment.messages import (
     User,
     Users,
 )
-from gossamer_mesh.errors import ConfigError
+from gossamer_mesh.errors import ConfigError, EnrolmentError
 from gossamer_mesh.identity.authority import Authority
 from gossamer_mesh.identity.nkey import KeyPair, kind_of
+from gossamer_mesh.vouching.person import Person
+from gossamer_mesh.vouching.trust import Trusted
 
 AGENT: Final = "agent"
 DEFAULT_SITE: Final = "local"
@@ -70,12 +77,6 @@ class Draw(NamedTuple):
     pair: KeyPair
 
 
-class _RefusedError(Exception):
-    def __init__(self, reason: Reason, message: str) -> None:
-        self.reason: Reason = reason
-        self.message = message
-
-
 class Registrar:
     """`users` and `tokens` are kept up to date by who makes the writes."""
 
@@ -85,6 +86,11 @@ class Registrar:
         self._authority = authority
         self._lifetime_s = lifetime_s
         self._draw = draw
+        self._issuers: Mapping[str, Trusted] = {}
+
+    def believe(self, issuers: Mapping[str, Trusted]) -> None:
+        """Take in whom the mesh believes by now."""
+        self._issuers = issuers
 
     def learn(self, write: Write, revision: int) -> None:
         """Take in what a bucket has by now."""
@@ -110,48 +116,59 @@ class Registrar:
         """Return the keys that are void, with since when."""
         void: dict[str, int] = {}
         for user, _ in self.users.values():
-            void.update(user.former)
-            if user.revoked:
-                void[user.public] = user.revoked
+            void.update(user.void)
         return void
 
-    def decide(self, what: str, speaker: str, request: Request, now: int) -> Decision:
-        """Decide a request that `speaker` (who the server has made sure of) made as `what`."""
+    def decide(self, what: str, speaker: str, request: Request | Person, now: int) -> Decision:
+        """Decide a request that `speaker` (who the server has made sure of) made as `what`.
+
+        Of a login it is whom the token vouches for.
+        """
         try:
-            match what, request:
-                case "join", Join():
-                    return self._join(speaker, request, now)
-                case "renew", Renew():
-                    return self._renew(speaker, now)
-                case "admin", Give() | TakeBack():
-                    answer, put = granting.decide(self._authority, request, now)
-                    return Decision(answer, put=put)
-                case "admin", Invite() | ListUsers() | Revoke():
-                    return self._administer(speaker, request, now)
-                case _:
-                    return Decision(refusal("unreadable", f"nothing of that kind as {what}", now))
-        except _RefusedError as no:
-            return Decision(refusal(no.reason, no.message, now))
+            return self._decided(what, speaker, request, now)
+        except EnrolmentError as no:
+            return Decision(refused(no, now))
+
+    def _decided(self, what: str, speaker: str, request: Request | Person, now: int) -> Decision:
+        match what, request:
+            case "join", Join():
+                return self._join(speaker, request, now)
+            case "renew", Renew():
+                return self._renew(speaker, request, now)
+            case "login", Person() | ListIssuers():
+                return self._visited(speaker, request, now)
+            case "admin", Give() | TakeBack():
+                answer, put = granting.decide(self._authority, request, now)
+                return Decision(answer, put=put)
+            case "admin", Invite() | ListUsers() | Revoke() | Readmit():
+                return self._administer(speaker, request, now)
+            case _:
+                raise _no("unreadable", f"nothing of that kind as {what}")
 
     # -- joining -----------------------------------------------------------------------------
 
     def _join(self, number: str, request: Join, now: int) -> Decision:
         if number not in self.tokens:
-            raise _RefusedError("unknown-token", "this join token is not known to the mesh: ask "
-                                "for another (gossamer invite)")  # fmt: skip
+            raise _no(
+                "unknown-token",
+                "this join token is not known to the mesh: ask for another (gossamer invite)",
+            )
         token, revision = self.tokens[number]
         if kind_of(request.public) != "user":
-            raise _RefusedError("key", f"{request.public[:60]!r} is not the public key of a user")
+            raise _no("key", f"{request.public[:60]!r} is not the public key of a user")
         self._check_role(token, request)
         before = token.taken.get(request.public)
         if before is not None:
             return self._again(before, request, now)
         if token.expires <= now:
-            raise _RefusedError("expired", f"this join token expired {now - token.expires} s ago: "
-                                "ask for another (gossamer invite)")  # fmt: skip
+            raise _no(
+                "expired",
+                f"this join token expired {now - token.expires} s ago: "
+                "ask for another (gossamer invite)",
+            )
         if len(token.taken) >= token.uses:
             by = next(iter(token.taken.values()))
-            raise _RefusedError(
+            raise _no(
                 "used-up",
                 f"this join token was used already, by {by!r}"
                 if token.uses == 1
@@ -177,31 +194,35 @@ class Registrar:
         if (token.role == AGENT) == (request.role == AGENT):
             return
         right = "gossamer agent join" if token.role == AGENT else "gossamer join"
-        raise _RefusedError(
+        raise _no(
             "wrong-role", f"this join token is for {_a(token.role)}: use it with {right} TOKEN"
         )
 
     def _again(self, name: str, request: Join, now: int) -> Decision:
         """Answer who has been let in with this token and key already, and was not told."""
         user, revision = self.users.get(name, (None, 0))
-        if user is not None and user.public == request.public:
+        if user is not None and user.public == request.public and user.vouched is None:
             self._check_live(name, user)
             renewed = self._renewed(user, now)
             write = Write(subjects.USERS_BUCKET, name, renewed, revision)
             return Decision(self._vouched(name, renewed, now), (write,))
-        raise _RefusedError("name-taken", f"the name {name!r} has been given to another key since: "
-                            "ask for another token (gossamer invite)")  # fmt: skip
+        raise _no(
+            "name-taken",
+            f"the name {name!r} has been given to another key since: "
+            "ask for another token (gossamer invite)",
+        )
 
     def _free_name(self, token: Token, request: Join, now: int) -> str:
         name = _name(token.name or request.name, "name")
         if name.startswith(subjects.OWN_NAMES):
-            raise _RefusedError(
-                "name", f"names that start with {subjects.OWN_NAMES!r}, like {name!r}, are the "
-                "mesh's own: choose another with --name"
-            )  # fmt: skip
+            raise _no(
+                "name",
+                f"names that start with {subjects.OWN_NAMES!r}, like {name!r}, are the "
+                "mesh's own: choose another with --name",
+            )
         holder = self.users.get(name)
-        if holder is not None and holder[0].live(now):
-            raise _RefusedError(
+        if holder is not None and _kept(holder[0], now):
+            raise _no(
                 "name-taken",
                 f"the name {name!r} is taken, by {_a(holder[0].role)}: choose another with "
                 f"--name, or revoke that one first (gossamer revoke {name})",
@@ -210,11 +231,9 @@ class Registrar:
 
     def _user(self, name: str, public: str, token: Token, site: str, now: int) -> User:
         held = self.users.get(name)
-        former = dict(held[0].former) if held else {}
-        if held and held[0].revoked:
-            former[held[0].public] = held[0].revoked
+        former = held[0].void if held else {}
         if public in self.revoked():
-            raise _RefusedError("revoked", "this key was revoked: join with a new one")
+            raise _no("revoked", "this key was revoked: join with a new one")
         return User(
             public=public,
             role=token.role,
@@ -227,14 +246,19 @@ class Registrar:
 
     # -- staying -----------------------------------------------------------------------------
 
-    def _renew(self, name: str, now: int) -> Decision:
+    def _renew(self, name: str, request: Renew, now: int) -> Decision:
         if name not in self.users:
-            raise _RefusedError("unknown-user", f"nobody called {name!r} was let in here")
+            raise _no("unknown-user", f"nobody called {name!r} was let in here")
         user, revision = self.users[name]
         self._check_live(name, user)
-        renewed = self._renewed(user, now)
+        if user.vouched is None:
+            key, renewed = user.public, self._renewed(user, now)
+        else:
+            key, renewed = logins.renewed(
+                name, user, request.public, self._issuers, self._lifetime_s, now
+            )
         return Decision(
-            self._vouched(name, renewed, now),
+            self._vouched(name, renewed, now, key),
             (Write(subjects.USERS_BUCKET, name, renewed, revision),),
         )
 
@@ -245,25 +269,54 @@ class Registrar:
     @staticmethod
     def _check_live(name: str, user: User) -> None:
         if user.revoked:
-            raise _RefusedError("revoked", f"{name!r} was revoked")
+            raise _no("revoked", f"{name!r} was revoked")
 
-    def _vouched(self, name: str, user: User, now: int) -> Enrolled:
+    def _vouched(self, name: str, user: User, now: int, key: str = "") -> Enrolled:
+        """Answer who is called `name`; `key`: which of its keys, where it has several."""
+        by = user.vouched
+        login = by.keys[key or user.public] if by else None
+        expires = login.expires if login else user.expires
         jwt = self._authority.issuer(user.role).vouch(
             name,
-            user.public,
+            key or user.public,
             now,
-            ttl_s=user.expires - now if user.expires else 0,
+            # 0 would be for ever.
+            ttl_s=max(expires - now, 1) if expires else 0,
             site=user.site,
             groups=user.groups,
+            by=(by.issuer, by.subject) if by else None,
         )
         account = self._authority.account_token(now, self.revoked())
         return Enrolled(
-            name=name, role=user.role, jwt=jwt, account=account, site=user.site, now=now
+            name=name,
+            role=user.role,
+            jwt=jwt,
+            account=account,
+            site=user.site,
+            now=now,
+            until=login.until if login else 0,
         )
+
+    # -- logging in --------------------------------------------------------------------------
+
+    def _visited(self, key: str, person: Person | ListIssuers, now: int) -> Decision:
+        if isinstance(person, ListIssuers):
+            known = [
+                Door(issuer=each.issuer, client=each.client) for each in self._issuers.values()
+            ]
+            return Decision(Doors(mesh=self._authority.name, issuers=tuple(known), now=now))
+        if kind_of(key) != "user":
+            raise _no("key", f"{key[:60]!r} is not the public key of a user")
+        users = {name: user for name, (user, _) in self.users.items()}
+        name, user = logins.entered(users, person, key, self._lifetime_s, now)
+        write = Write(subjects.USERS_BUCKET, name, user, self.revision(subjects.USERS_BUCKET, name))
+        return Decision(self._vouched(name, user, now), (write,))
 
     # -- administration ----------------------------------------------------------------------
 
-    def _administer(self, speaker: str, request: Invite | ListUsers | Revoke, now: int) -> Decision:
+    def _administer(
+        self, speaker: str, request: Invite | ListUsers | Revoke | Readmit, now: int
+    ) -> Decision:
         match request:
             case Invite():
                 self._check_invite(request, now)
@@ -273,11 +326,11 @@ class Registrar:
                 found = {name: user for name, (user, _) in sorted(self.users.items())}
                 return Decision(Users(users=found, now=now))
             case Revoke() if request.name == speaker:
-                raise _RefusedError(
-                    "name", "you would lock yourself out: another admin can revoke you"
-                )
+                raise _no("name", "you would lock yourself out: another admin can revoke you")
             case Revoke():
                 return self._revoke(request, now)
+            case Readmit():
+                return self._readmit(request, now)
 
     def _check_invite(self, request: Invite, now: int) -> None:
         if request.name:
@@ -290,11 +343,9 @@ class Registrar:
         most = 1 if request.name else MOST_USES
         if not 1 <= request.uses <= most:
             why = ", for they would have one name" if request.name else ""
-            raise _RefusedError(
-                "name", f"a join token for {request.uses}: allowed are 1 to {most}{why}"
-            )
+            raise _no("name", f"a join token for {request.uses}: allowed are 1 to {most}{why}")
         if not 1 <= request.ttl_s <= MOST_TTL_S:
-            raise _RefusedError(
+            raise _no(
                 "expired",
                 f"a join token that lasts {request.ttl_s} s: allowed are 1 s to "
                 f"{MOST_TTL_S // DAY_S} days",
@@ -319,11 +370,27 @@ class Registrar:
             id=drawn.id, jwt=jwt, seed=pair.seed, role=request.role, expires=token.expires
         )
 
+    def _found(self, name: str) -> tuple[User, int]:
+        if name not in self.users:
+            raise _no(
+                "unknown-user",
+                f"nobody called {name!r} was let in here: gossamer users lists who was",
+            )
+        return self.users[name]
+
+    def _readmit(self, request: Readmit, now: int) -> Decision:
+        user, revision = self._found(request.name)
+        if user.live(now):
+            raise _no(
+                "name-taken", f"{request.name!r} is in: gossamer revoke {request.name} comes first"
+            )
+        write = Write(
+            subjects.USERS_BUCKET, request.name, msgspec.structs.replace(user, free=True), revision
+        )
+        return Decision(Readmitted(name=request.name), (write,))
+
     def _revoke(self, request: Revoke, now: int) -> Decision:
-        if request.name not in self.users:
-            raise _RefusedError("unknown-user", f"nobody called {request.name!r} was let in here: "
-                                "gossamer users lists who was")  # fmt: skip
-        user, revision = self.users[request.name]
+        user, revision = self._found(request.name)
         if user.revoked:
             return Decision(Revoked(name=request.name), revokes=True)
         revoked = msgspec.structs.replace(user, revoked=now)
@@ -335,11 +402,26 @@ def refusal(reason: Reason, message: str, now: int) -> Refused:
     return Refused(reason=reason, message=message, now=now)
 
 
+def refused(error: EnrolmentError, now: int) -> Refused:
+    """Return what somebody is answered who is not let in for this."""
+    return refusal(cast("Reason", error.fields.get("reason", "busy")), error.message, now)
+
+
+def _kept(user: User, now: int) -> bool:
+    """Say whether a name is kept from who has a join token: a person's is, in or out."""
+    person = user.vouched is not None and not user.revoked and not user.free
+    return person or user.live(now)
+
+
+def _no(reason: Reason, message: str) -> EnrolmentError:
+    return EnrolmentError(message, reason=reason)
+
+
 def _name(name: str, what: str) -> str:
     try:
         return subjects.check_name(name, what)
     except ConfigError as error:
-        raise _RefusedError("name", str(error)) from error
+        raise _no("name", str(error)) from error
 
 
 def _a(role: str) -> str:

@@ -28,6 +28,9 @@ SOONEST_S: Final = 0.2
 LATEST_S: Final = 600.0
 """Without an answer it is asked again after a tenth of what is left, within these bounds."""
 
+FINAL: Final = ("login-over", "revoked")
+"""Why it is not asked again: nothing but a person can change that."""
+
 SPREAD: Final = 0.2
 """Of the last third, so that those who joined together do not all ask together."""
 
@@ -75,7 +78,8 @@ class Renewal:
     def _ask(self) -> None:
         if self._heard is None:
             self._heard = self._link.subscribe(self._inbox, self._answered)
-        request = messages.encode(Renew(sent=int(self._clock())))
+        public = peek(self._standing.access.jwt, User).sub
+        request = messages.encode(Renew(public=public, sent=int(self._clock())))
         self._link.publish(subjects.enrol_renew(self._user), request, self._inbox)
         left_s = self._standing.access.expires - self._clock()
         self._wait(min(max(left_s / 10, SOONEST_S), LATEST_S))
@@ -98,6 +102,8 @@ class Renewal:
                 self.start()
             case Refused():
                 _log.warning("credentials were not renewed: %s", answer.message)
+                if answer.reason in FINAL and self._timer is not None:
+                    self._timer.cancel()
             case _:
                 _log.warning("credentials were not renewed: %s", type(answer).__name__)
 

@@ -14,26 +14,36 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from gossamer_mesh import subjects
+from gossamer_mesh.complaints import Complaints
 from gossamer_mesh.enrolment import messages
 from gossamer_mesh.enrolment.granting import Put
-from gossamer_mesh.enrolment.messages import Answer, Request
-from gossamer_mesh.enrolment.registrar import Decision, Registrar, Write, refusal
-from gossamer_mesh.errors import MeshError, ProtocolError
+from gossamer_mesh.enrolment.messages import Answer, Enrolled, Login, Request
+from gossamer_mesh.enrolment.registrar import Decision, Registrar, Write, refusal, refused
+from gossamer_mesh.errors import EnrolmentError, MeshError, ProtocolError
 from gossamer_mesh.link import Entry, Link, Message
+from gossamer_mesh.vouching.desk import Desk
+from gossamer_mesh.vouching.person import Person
 
 TRIES: Final = 5
 """How often a request is decided anew because another registrar was quicker."""
 
 READ_S: Final = 10.0
+BELIEVING: Final = ("login", "renew")
+"""What is decided by whom the mesh believes."""
+
 _BUCKETS: Final = (subjects.USERS_BUCKET, subjects.TOKENS_BUCKET)
 
+_UNREADABLE: Final = EnrolmentError(
+    "whom this mesh believes cannot be read where it is served: tell its administrator",
+    reason="busy",
+)
 _log = logging.getLogger("gossamer.enrolment")
 
 
 class _Asked(NamedTuple):
     what: str
     speaker: str
-    request: Request
+    request: Request | Person
     reply: str
 
 
@@ -46,12 +56,18 @@ class Service:
         registrar: Registrar,
         revoke: Callable[[Mapping[str, int]], None],
         clock: Callable[[], float] = time.time,
+        desk: Desk | None = None,
     ) -> None:
-        """`revoke` makes these keys void at the server; it may block, and has its own thread."""
+        """`revoke` makes these keys void at the server; it may block, and has its own thread.
+
+        `desk` looks at what people log in with; without one the mesh believes no issuer.
+        """
         self._link = link
         self._registrar = registrar
         self._revoke = revoke
         self._clock = clock
+        self._desk = desk or Desk(dict)
+        self._complaints = Complaints(_log.warning)
         self._buckets = {name: link.key_value(name) for name in _BUCKETS}
         self._waiting: collections.deque[_Asked] = collections.deque()
         self._busy = False
@@ -113,8 +129,25 @@ class Service:
         except ProtocolError as error:
             self._answer(message.reply, refusal("unreadable", str(error), int(self._clock())))
             return
+        if what == "login" and isinstance(request, Login):
+            answered = partial(self._looked_at, speaker, message.reply)
+            self._desk.look(
+                request.token, speaker, lambda found: self._link.post(partial(answered, found))
+            )
+            return
         self._waiting.append(_Asked(what, speaker, request, message.reply))
         self._next()
+
+    def _looked_at(self, speaker: str, reply: str, found: Person | MeshError) -> None:
+        """Go on with a login, now that it is known whom its token vouches for."""
+        if isinstance(found, Person):
+            self._waiting.append(_Asked("login", speaker, found, reply))
+            self._next()
+            return
+        now = self._clock()
+        self._complaints.say(f"login of {speaker}: refused, {found}", now)
+        no = found if isinstance(found, EnrolmentError) else _UNREADABLE
+        self._answer(reply, refused(no, int(now)))
 
     def _next(self) -> None:
         if self._waiting and not self._busy:
@@ -128,8 +161,22 @@ class Service:
                 asked, refusal("busy", "others were quicker, again and again: ask again", now)
             )
             return
+        if asked.what in BELIEVING and not self._believe(asked):
+            return
         decision = self._registrar.decide(asked.what, asked.speaker, asked.request, now)
         self._write(asked, tries, decision, 0)
+
+    def _believe(self, asked: _Asked) -> bool:
+        """Have the registrar know whom the mesh believes by now; else answer that it cannot."""
+        try:
+            self._registrar.believe(self._desk.believed())
+        except MeshError as error:
+            _log.warning("%s of %s: %s", asked.what, asked.speaker, error)
+            if asked.what == "login":
+                self._end(asked, refused(_UNREADABLE, int(self._clock())))
+                return False
+            # Who stays does so as it was known before.
+        return True
 
     def _write(self, asked: _Asked, tries: int, decision: Decision, number: int) -> None:
         if number == len(decision.writes):
@@ -200,7 +247,12 @@ class Service:
         self._end(asked, refusal("busy", f"not now ({error}): ask again", int(self._clock())))
 
     def _end(self, asked: _Asked, answer: Answer) -> None:
-        _log.info("%s of %s: %s", asked.what, asked.speaker, _told(answer))
+        told = f"{asked.what} of {asked.speaker}: {_told(answer)}"
+        if asked.what == "login" and not isinstance(answer, Enrolled):
+            # Anybody may come, as often as they like.
+            self._complaints.say(told, self._clock())
+        else:
+            _log.info("%s", told)
         self._answer(asked.reply, answer)
         self._busy = False
         # Not from within: a thousand that wait would be as many frames.

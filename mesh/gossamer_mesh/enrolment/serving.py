@@ -22,6 +22,7 @@ from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.link import KeyValue, Message
 from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.server import Server
+from gossamer_mesh.vouching.desk import Desk
 
 UPDATE_ACCOUNT: Final = "$SYS.REQ.CLAIMS.UPDATE"
 SYSTEM_S: Final = 60
@@ -43,7 +44,8 @@ class Enrolling:
         try:
             self._known_from_the_start()
             self._registrar = home.registrar()
-            Service(self._link, self._registrar, self._revoke).start()
+            desk = Desk(home.trust.read)
+            Service(self._link, self._registrar, self._revoke, desk=desk).start()
         except BaseException:
             self._link.close()
             raise

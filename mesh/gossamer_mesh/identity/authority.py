@@ -18,9 +18,11 @@ from gossamer_mesh.errors import ConfigError, CredentialsError
 from gossamer_mesh.identity import token
 from gossamer_mesh.identity.claims import (
     GROUP_TAG,
+    ISSUER_TAG,
     NO_LIMIT,
     ROLE_TAG,
     SITE_TAG,
+    SUBJECT_TAG,
     Account,
     AccountPart,
     Grant,
@@ -78,14 +80,17 @@ class Issuer:
         ttl_s: int = 0,
         site: str = "",
         groups: tuple[str, ...] = (),
+        by: tuple[str, str] | None = None,
     ) -> str:
         """Return the token of a user whose public key is given; `ttl_s` 0: until it is revoked.
 
-        What its holder may do is in the scope of the signing key.
+        `by`: the issuer that has vouched for the user, and what it calls it. What its holder may do
+        is in the scope of the signing key.
         """
         tags = [f"{ROLE_TAG}{self.role}"]
         tags += [f"{SITE_TAG}{site}"] if site else []
         tags += [f"{GROUP_TAG}{group}" for group in groups]
+        tags += [f"{ISSUER_TAG}{by[0]}", f"{SUBJECT_TAG}{by[1]}"] if by else []
         claims = User(
             iss=self._signer.public,
             sub=public,
@@ -126,7 +131,10 @@ class Authority:
 
     @classmethod
     def load(cls, path: Path) -> Authority:
-        """Return the keys in a file that `save` wrote; `ConfigError` if others can read it."""
+        """Return the keys in a file that `save` wrote; `ConfigError` if others can read it.
+
+        For roles that there were not when the mesh was made, keys are made and saved.
+        """
         try:
             keys = _decoder.decode(read_private(path, "the keys of a mesh"))
         except (ValueError, RecursionError) as error:
@@ -135,14 +143,20 @@ class Authority:
             ) from error
         seed = KeyPair.from_seed
         try:
-            scopes: dict[Role, KeyPair] = {role: seed(keys.scopes[role]) for role in ROLES}
-            return cls(
+            scopes: dict[Role, KeyPair] = {
+                role: seed(keys.scopes[role]) if role in keys.scopes else KeyPair.new("account")
+                for role in ROLES
+            }
+            found = cls(
                 keys.name, seed(keys.operator), seed(keys.account), seed(keys.system), scopes
             )
-        except (CredentialsError, KeyError) as error:
+        except CredentialsError as error:
             raise ConfigError(
                 f"{path} does not hold all keys of a mesh ({error})", path=str(path)
             ) from error
+        if not set(ROLES) <= set(keys.scopes):
+            found.save(path)
+        return found
 
     def save(self, path: Path) -> None:
         scopes: dict[str, str] = {role: pair.seed for role, pair in self.scopes.items()}
@@ -223,7 +237,12 @@ class Authority:
 
 def _template(role: Role) -> Template:
     says, hears = permissions.of(role)
-    return Template(pub=_only(says), sub=_only(hears))
+    template = Template(pub=_only(says), sub=_only(hears))
+    if role not in permissions.PUBLIC:
+        return template
+    return msgspec.structs.replace(
+        template, subs=permissions.VISITOR_SUBSCRIPTIONS, payload=permissions.VISITOR_BYTES
+    )
 
 
 def _only(allowed: tuple[str, ...]) -> Subjects:

@@ -22,6 +22,8 @@ MOST_BYTES: Final = 64 * 1024
 ROLE_TAG: Final = "role:"
 SITE_TAG: Final = "site:"
 GROUP_TAG: Final = "group:"
+ISSUER_TAG: Final = "issuer:"
+SUBJECT_TAG: Final = "subject:"
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -140,6 +142,16 @@ class User(_Claims, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def groups(self) -> tuple[str, ...]:
         return self._tagged(GROUP_TAG)
+
+    @property
+    def issuer(self) -> str:
+        """Who has vouched for the holder when it was let in; "": who had a join token."""
+        return next(iter(self._tagged(ISSUER_TAG)), "")
+
+    @property
+    def subject(self) -> str:
+        """Whom the holder is to that issuer."""
+        return next(iter(self._tagged(SUBJECT_TAG)), "")
 
     def _tagged(self, prefix: str) -> tuple[str, ...]:
         return tuple([tag[len(prefix) :] for tag in self.nats.tags if tag.startswith(prefix)])

@@ -1,4 +1,4 @@
-"""Signed claims as they travel: JWTs signed with a NATS key. The only door to PyJWT.
+"""Signed claims as they travel: JWTs signed with a NATS key. With `foreign`, the door to PyJWT.
 
 Who reads one says whom it trusts; a signature says who vouches, never that it is true for now:
 times are for the reader to compare, with its own idea of now.

@@ -12,6 +12,7 @@ import msgspec
 from gossamer_mesh.errors import CredentialsError
 from gossamer_mesh.identity import token
 from gossamer_mesh.identity.claims import Account, Grant, User, peek
+from gossamer_mesh.permissions import PUBLIC
 
 ANYBODY: Final = "*"
 """Under this key an account revokes all that was issued until then."""
@@ -101,6 +102,7 @@ class Witness:
         return token.read(account, Account, {self._operator}, "account's token")
 
     def _read_roles(self) -> dict[str, str]:
-        # Who has the account's own key can be anybody there.
-        scopes = {scope.key: scope.role for scope in self._account.nats.signing_keys}
+        # Who has the account's own key can be anybody there. Of some roles anybody has the key.
+        signers = self._account.nats.signing_keys
+        scopes = {each.key: each.role for each in signers if each.role not in PUBLIC}
         return {**scopes, self._account.sub: "admin"}

@@ -47,10 +47,20 @@ def _refused(access: Access, url: str) -> CredentialsError:
     if access.jwt:
         claims = peek(access.jwt, User)
         if 0 < claims.exp <= now:
+            again = (
+                "log in again (gossamer login)"
+                if claims.issuer
+                else "join again with a new token (an admin makes it: gossamer invite)"
+            )
             return CredentialsError(
                 f"{url} refused the credentials of {claims.role} {claims.name!r}: they expired "
-                f"{now - claims.exp:.0f} s ago by this machine's clock: join again with a new "
-                "token (an admin makes it: gossamer invite), or set the clock",
+                f"{now - claims.exp:.0f} s ago by this machine's clock: {again}, or set the clock",
+                url=url,
+            )
+        if claims.role == "visitor":
+            return CredentialsError(
+                f"{url} does not know this address to log in at: it may be of a mesh that was made "
+                "anew: ask for its address (gossamer mesh address NAME shows it)",
                 url=url,
             )
         if claims.role == "joiner":

@@ -54,6 +54,8 @@ def whoami(face: Face, *, target_mesh: str | None) -> None:
             click.echo(f"site    {found.site}")
         if found.groups:
             click.echo(f"groups  {', '.join(found.groups)}")
+        if found.issuer:
+            click.echo(f"by      {found.issuer}, as {found.subject}")
         click.echo(f"valid   {until}")
 
     face.show(msgspec.to_builtins(found), text)

@@ -17,6 +17,8 @@ from gossamer_mesh.enrolment.messages import (
     Invite,
     Invitee,
     ListUsers,
+    Readmit,
+    Readmitted,
     Revoke,
     Revoked,
     User,
@@ -74,9 +76,16 @@ def invite(
 def users(face: Face, *, target_mesh: str | None) -> None:
     """Show who was let into the mesh: agents, clients and admins."""
     found = registrar.ask_as_admin(admin(target_mesh), ListUsers(), Users)
-    columns = ("name", "role", "site", "groups", "credentials")
+    columns = ("name", "role", "site", "groups", "credentials", "vouched for by")
     rows = [
-        (name, user.role, user.site or "-", ", ".join(user.groups) or "-", _state(user, found.now))
+        (
+            name,
+            user.role,
+            user.site or "-",
+            ", ".join(user.groups) or "-",
+            _state(user, found.now),
+            f"{user.vouched.issuer}, as {user.vouched.subject}" if user.vouched else "-",
+        )
         for name, user in found.users.items()
     ]
     data: list[dict[str, Any]] = [
@@ -92,12 +101,26 @@ def users(face: Face, *, target_mesh: str | None) -> None:
 def revoke(face: Face, *, name: str, target_mesh: str | None) -> None:
     """Throw NAME out of the mesh: it is disconnected at once, and its key is void for ever.
 
-    The name can be given again, with a new token.
+    The name can be given again, with a new token; who had logged in cannot until an admin says so
+    (gossamer readmit).
     """
     started = time.monotonic()
     registrar.ask_as_admin(admin(target_mesh), Revoke(name=name), Revoked)
     took_s = time.monotonic() - started
     face.show({"revoked": name, "seconds": took_s}, lambda: click.echo(f"revoked {name}"))
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@context_option
+@pass_face
+def readmit(face: Face, *, name: str, target_mesh: str | None) -> None:
+    """Let NAME log in again, which was revoked; or whoever logs in as NAME have that name.
+
+    Keys that were revoked stay void.
+    """
+    registrar.ask_as_admin(admin(target_mesh), Readmit(name=name), Readmitted)
+    face.show({"readmitted": name}, lambda: click.echo(f"{name} may log in (gossamer login)"))
 
 
 def admin(target: str | None) -> Access:

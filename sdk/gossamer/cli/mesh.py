@@ -6,18 +6,20 @@ import logging
 import signal
 import sys
 import threading
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from gossamer import contexts
+from gossamer.cli import trusting
 from gossamer.cli.face import Command, Face, Failure, Group, pass_face
 from gossamer.cli.options import duration
-from gossamer_mesh.enrolment import invitation
+from gossamer_mesh.enrolment import door, invitation
 from gossamer_mesh.enrolment.home import Home
 from gossamer_mesh.enrolment.serving import Enrolling, Serving
 from gossamer_mesh.subjects import check_name
 from gossamer_mesh.units import show_seconds
+from gossamer_mesh.vouching.trust import Trusted, checked
 
 LOOK_S: Final = 0.5
 
@@ -75,9 +77,16 @@ def mesh() -> None:
     help="Do not encrypt websockets here: a proxy in front does, which others reach at this "
     "wss:// address.",
 )
+@click.option(
+    "--issuer", default="", metavar="URL", help="An issuer of ID tokens that vouches for people."
+)
+@click.option(
+    "--audience", default="", help="For whom it makes them; gossamer mesh trust has more."
+)
 @pass_face
 def init(  # noqa: PLR0913  click gives each option by itself
     face: Face,
+    /,
     *,
     name: str,
     listen: str,
@@ -87,6 +96,7 @@ def init(  # noqa: PLR0913  click gives each option by itself
     key: str | None,
     websocket: str,
     proxy: str,
+    **vouched: Any,
 ) -> None:
     """Make the mesh NAME: its keys, its certificates, and you as its owner.
 
@@ -95,6 +105,9 @@ def init(  # noqa: PLR0913  click gives each option by itself
     """
     if (cert is None) is not (key is None):
         raise click.UsageError("--cert and --key go together: give both.")
+    trusted = None
+    if any(vouched.values()):
+        trusted = checked(Trusted(**vouched, client=vouched["audience"]))
     check_name(name, "the mesh's name")
     made, access, invited = Home.make(
         name,
@@ -108,19 +121,35 @@ def init(  # noqa: PLR0913  click gives each option by itself
     )
     contexts.save(name, access)
     contexts.use(name)
+    address = door.written(made.door())
+    contexts.keep_door(name, address)
+    if trusted is not None:
+        made.trust.put(trusted)
+        trusting.warn_if_open(face, trusted)
     token = invitation.written(invited)
+
+    logging_in = (
+        f"gossamer login ADDRESS; gossamer mesh address {name} shows it"
+        if trusted
+        else f"when an issuer vouches for them: gossamer mesh trust {name}"
+    )
 
     def text() -> None:
         click.echo(
             f"mesh {name} at {', '.join(access.urls)}, its keys in {made.path}\n"
             f"serve it:              gossamer mesh serve {name}\n"
             "others join:           gossamer invite agent, or client, or admin\n"
+            f"people log in:         {logging_in}\n"
             "a first agent joins:   gossamer agent join TOKEN, with this token, within an hour\n"
             f"{token}"
         )
 
     data = {"mesh": name, "url": access.url, "urls": access.urls, "path": str(made.path)}
-    face.show({**data, "token": token}, text)
+    face.show({**data, "token": token, "address": address}, text)
+
+
+for each in (trusting.trust, trusting.distrust, trusting.address):
+    mesh.add_command(each)
 
 
 @mesh.command(cls=Command)

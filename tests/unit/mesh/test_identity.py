@@ -141,6 +141,16 @@ def test_a_file_with_a_broken_seed_is_said_so(tmp_path: Path):
         Authority.load(path)
 
 
+def test_a_mesh_that_was_made_before_there_was_a_role_has_its_key_from_now_on(tmp_path: Path):
+    path = tmp_path / "keys.json"
+    older = Authority.new("lab")
+    del older.scopes["visitor"]
+    older.save(path)
+    newer = Authority.load(path)
+    assert newer.scopes["agent"].seed == older.scopes["agent"].seed
+    assert Authority.load(path).scopes["visitor"].seed == newer.scopes["visitor"].seed
+
+
 @pytest.mark.parametrize("token_", ["", "a", "a.b", "a.b.c", "a.e30.c", "x" * 70_000])
 def test_what_is_no_token_is_refused(token_):
     with pytest.raises(CredentialsError):

@@ -7,7 +7,7 @@ import pytest
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.enrolment import messages
-from gossamer_mesh.enrolment.messages import Join, User
+from gossamer_mesh.enrolment.messages import Join, Key, User, Vouched
 from gossamer_mesh.enrolment.registrar import Draw, Registrar, Write
 from gossamer_mesh.enrolment.renewal import SPREAD, Renewal
 from gossamer_mesh.enrolment.service import Service
@@ -219,3 +219,19 @@ def test_who_asks_on_anothers_subject_cannot_hear_the_answer(what):
     town.serve()
     subject = {"join": subjects.enrol_join("gsm-9"), "admin": subjects.enrol_admin("owner")}[what]
     assert ask(town, subject, messages.Renew(), "_INBOX.pi.s1.registrar.1") == []
+
+
+def test_a_login_that_is_over_is_not_asked_for_again():
+    town = Town()
+    login = Key(until=LIFETIME_S, expires=LIFETIME_S, token="digest", taken_until=0)  # noqa: S106  of one
+    vouched = Vouched(issuer="https://a.example", subject="1", keys={town.pair.public: login})
+    user = User(public=town.pair.public, role="client", expires=LIFETIME_S, vouched=vouched)
+    town.put(subjects.USERS_BUCKET, "pi", user)
+    asked = []
+    town.registrar_link.subscribe(subjects.enrol_renew("pi"), asked.append)
+    town.serve()
+    town.renewal.start()
+    # The mesh believes nobody: the login is over, whatever the time.
+    town.network.run_until(LIFETIME_S * 2)
+    assert len(asked) == 1
+    assert not town.kept
