@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -43,15 +43,8 @@ from gossamer_mesh.vouching import issuer as issuers
 from gossamer_mesh.vouching import web
 from gossamer_mesh.vouching.trust import Trusted
 from testbed.issuer import AUDIENCE, Issuer, Keys
-from tests.integration.test_enrolment import (
-    GOSSAMER,
-    WITHIN_S,
-    Machine,
-    directories,
-    free_port,
-    invite,
-    until,
-)
+from tests.integration.machines import GOSSAMER, WITHIN_S, Machine, free_port, until
+from tests.integration.test_enrolment import invite
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -90,31 +83,11 @@ class Lab:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, value in directories(tmp_path / "here").items():
-        monkeypatch.setenv(name, value)
-    return tmp_path
-
-
-@pytest.fixture
 def lab(here: Path, issuer: Issuer) -> Iterator[Lab]:
     made = Lab(issuer)
     yield made
     issuer.go.set()
     made.serving.close()
-
-
-@pytest.fixture
-def machines(here: Path) -> Iterator[Callable[[str], Machine]]:
-    made: list[Machine] = []
-
-    def make(name: str) -> Machine:
-        made.append(Machine(here / name))
-        return made[-1]
-
-    yield make
-    for each in reversed(made):
-        each.end()
 
 
 class Login:
@@ -412,6 +385,8 @@ def test_a_login_is_renewed_until_it_is_over(here, issuer):
         assert until(lambda: "down" in told)
         assert time.time() >= answer.until - 1
         link.close()
+        # The server takes what ends within this second, and ends it then.
+        assert until(lambda: time.time() > answer.until + 1)
         with pytest.raises(CredentialsError, match=r"expired .*: log in again \(gossamer login\)"):
             registrar.renewed(again)
 
