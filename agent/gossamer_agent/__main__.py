@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gossamer_agent import config, hiding
+from gossamer_agent.expulsion import EXIT_STATUS
 from gossamer_agent.secrecy import close_memory
-from gossamer_mesh.errors import ConfigError, MeshError
+from gossamer_mesh.errors import ConfigError, MeshError, NotAdmittedError
 
 if TYPE_CHECKING:
     from gossamer_mesh.access import Access
@@ -36,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"gossamer: error: {error}\n")
         if options.debug:
             raise
+        if isinstance(error, NotAdmittedError):
+            return EXIT_STATUS
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         return 130
@@ -78,6 +81,8 @@ def _run(options: argparse.Namespace) -> int:
 
         def ready(pid: int) -> None:
             _tell(options.ready_fd, {"ready": True, "name": settings.name, "pid": pid})
+            # It is closed: of what comes now only the exit status tells.
+            options.ready_fd = None
 
         return daemon.run(
             settings,

@@ -32,6 +32,7 @@ from gossamer_agent.dispatcher import events as ev
 from gossamer_agent.dispatcher.callers import Ended
 from gossamer_agent.dispatcher.machine import Dispatcher
 from gossamer_agent.document import NOTHING, Document, Missing, not_offered
+from gossamer_agent.expulsion import Expulsion
 from gossamer_agent.forker import Forker, ZygoteProcess
 from gossamer_agent.gate import Gate, Opening
 from gossamer_agent.handset import Handset
@@ -51,6 +52,7 @@ from gossamer_mesh.errors import (
     LinkClosedError,
     MeshError,
     NoAgentError,
+    NotAdmittedError,
     ProtocolError,
 )
 from gossamer_mesh.identity.witness import Witness
@@ -77,6 +79,7 @@ GATE_S: Final = 5.0
 """How long an agent waits for the registry, and for what is granted, before it joins without."""
 
 LEAVE_S: Final = 2.0
+START_AGAIN_S: Final = 0.5
 
 _PREFIX: Final = "gossamer-agent-"
 
@@ -118,13 +121,15 @@ def run(
     """Join the mesh and serve until SIGTERM, SIGINT or the end of `lifeline`, then drain.
 
     `hides` is what is said of how far credentials are hidden from tasks.
-    Returns 0. Raises `ConnectError` when the mesh cannot be joined, `ConfigError` when the name
-    is held by another agent. Running calls get `config.drain_s` to end; a second signal, or the
-    end of that time, kills them. No process outlives the call.
+    Returns 0. Raises `ConnectError` when the mesh cannot be joined, `NotAdmittedError` when it
+    does not let us in, or does so no more, `ConfigError` when the name is held by another agent.
+    Running calls get `config.drain_s` to end; a second signal, or the end of that time, kills them.
+    No process outlives the call.
     """
     name = subjects.session(config.name, secrets.token_hex(4))
     standing = Standing(access)
-    link = NatsLink.connect(standing, name=name)
+    expulsion = Expulsion(config.name)
+    link = _admitted(standing, name, expulsion)
     renewal.keep_up(link, config.name, standing)
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
     owner = own(directory)
@@ -139,9 +144,9 @@ def run(
         if not _passing(config):
             audit = Audit(audited.file_of(config.name, make=True), config.audit_bytes)
         number = incarnation.choose(link, config.name)
-        oversight = _Oversight(_policy(config, access), audit, hides)
+        oversight = _Oversight(_policy(config, access), audit, hides, expulsion)
         agent = _Agent(config, link, depot, zygote, number, directory, ready, oversight=oversight)
-        trio.run(agent.live, lifeline)
+        trio.run(agent.live, lifeline, link.on_failure)
     finally:
         depot.close()
         link.close()
@@ -150,6 +155,22 @@ def run(
         shutil.rmtree(directory, ignore_errors=True)
         os.close(owner)
     return 0
+
+
+def _admitted(standing: Standing, name: str, expulsion: Expulsion) -> NatsLink:
+    """Return the link to the mesh; a server that has not heard of us yet gets some seconds."""
+    while True:
+        try:
+            link = NatsLink.connect(standing, name=name)
+        except NotAdmittedError as error:
+            end = expulsion.failed(error)
+            if end is not None:
+                raise end from error
+            _log.warning("%s; trying again", error)
+            time.sleep(START_AGAIN_S)
+        else:
+            expulsion.connected()
+            return link
 
 
 def _policy(config: AgentConfig, access: Access) -> Policy | None:
@@ -180,11 +201,12 @@ def _cache(config: AgentConfig) -> list[Path]:
 
 
 class _Oversight(NamedTuple):
-    """Who may run what here, where it is written down what was run, and what tasks do not see."""
+    """Who may run what here, where that is written down, what tasks do not see, when it ends."""
 
     policy: Policy | None
     audit: Audit | None
     hides: str
+    expulsion: Expulsion
 
 
 class _Agent:
@@ -200,7 +222,7 @@ class _Agent:
         *,
         oversight: _Oversight,
     ) -> None:
-        policy, audit, hides = oversight
+        policy, audit, hides, self._expulsion = oversight
         self._config = config
         self._link = link
         self._incarnation = incarnation
@@ -263,12 +285,16 @@ class _Agent:
         self._drain_asked = trio.Event()
         self._drained = trio.Event()
         self._killed_now = trio.Event()
-        self._denied: ConfigError | None = None
+        self._denied: MeshError | None = None
         self._put_between = (0.0, 0.0)
 
-    async def live(self, lifeline: int | None) -> None:
+    async def live(
+        self, lifeline: int | None, on_failure: Callable[[Callable[[MeshError], object]], object]
+    ) -> None:
         self._token = trio.lowlevel.current_trio_token()
         async with open_bus(self._link, self._config.name) as bus, trio.open_nursery() as nursery:
+            self._life = nursery.cancel_scope
+            on_failure(self._not_connected)
             await nursery.start(self._signals)
             nursery.start_soon(self._forker.run)
             await self._claim(bus)
@@ -559,7 +585,19 @@ class _Agent:
     def _status(self, status: str) -> None:
         """From the link's thread: after an outage the mesh hears of us at once."""
         if status == "up":
+            self._expulsion.connected()
             self._data.beat()
+
+    def _not_connected(self, error: MeshError) -> None:
+        """From the link's thread: nothing that runs here can be told of, and it may stay so."""
+        end = self._expulsion.failed(error)
+        if end is not None:
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._expelled, end)
+
+    def _expelled(self, end: NotAdmittedError) -> None:
+        self._denied = end
+        self._life.cancel()
 
     def _worker_up(self, hands: Handset) -> None:
         self._link.post(lambda: self._data.attach(hands))

@@ -25,6 +25,8 @@ CHOICES: Final = (YES, NO, IF_POSSIBLE)
 
 _STATE: Final = ("meshes", "local", "audit")
 _CONFIG: Final = ("contexts", "agents")
+_OURS: Final = "gossamer"
+"""A directory of that name, like /etc/gossamer, has nothing in it that tasks need."""
 
 _log = logging.getLogger("gossamer.agent")
 
@@ -60,13 +62,17 @@ def plan(config: AgentConfig) -> Hiding:
                     key="hide_also",
                     value=str(each),
                 )
-    state, configured = state_dir(), config_dir(make=False)
-    ours = (*(state / name for name in _STATE), *(configured / name for name in _CONFIG))
-    passing = (runtime_dir(),)
+    state, configured, passing = state_dir(), config_dir(make=False), runtime_dir()
+    ours = [state / name for name in _STATE]
+    # Who keeps all in one place has the blobs in there.
+    ours += [configured] if _spare(configured, needed) else [configured / each for each in _CONFIG]
+    found = [each for each in ours if _made(each)]
+    access = config.access.parent if config.access is not None else None
+    if access is not None and access.name == _OURS and _spare(access, needed):
+        found.append(access)
     return Hiding(
-        tuple(str(each) for each in (*filter(_made, ours), *config.hide_also)),
-        # Who keeps all in one place has the blobs in there.
-        tuple(str(each) for each in passing if not any(_holds(each, one) for one in needed)),
+        tuple(map(str, (*found, *config.hide_also))),
+        (str(passing),) if _spare(passing, needed) else (),
     )
 
 
@@ -105,6 +111,10 @@ def judged(config: AgentConfig, hiding: Hiding, found: str, why: str) -> str:
 def _needed(config: AgentConfig) -> tuple[Path, ...]:
     usual = (Path.home(), Path(tempfile.gettempdir()), Path("/dev/shm"), state_dir())  # noqa: S108 - looked at
     return usual if config.cache_directory is None else (*usual, config.cache_directory)
+
+
+def _spare(directory: Path, needed: tuple[Path, ...]) -> bool:
+    return not any(_holds(directory, each) for each in needed)
 
 
 def _holds(directory: Path, path: Path) -> bool:

@@ -41,6 +41,17 @@ class CredentialsError(ConnectError):
     """The server refused who we said we are: use the credentials of this mesh."""
 
 
+class NotAdmittedError(CredentialsError):
+    """The server lets in nobody with these credentials: join again, with a new token.
+
+    `certain`: that it may do so later is out of the question.
+    """
+
+    @property
+    def certain(self) -> bool:
+        return bool(self.fields.get("certain"))
+
+
 class EnrolmentError(MeshError):
     """Whoever lets people into the mesh has refused: the message says why, and what to ask for."""
 

@@ -166,8 +166,8 @@ class GrantPart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `functions`: registered ones, by whose they are, as "ada/describe@2" or "ada/describe@*", or
     digests, or "any" for whatever code. `agents`: an expression over their documents as in
-    `where=`, "" for all. `per_hour` calls, `concurrent` calls, and `cpu_s` seconds an hour, times
-    the CPUs that a call has.
+    `where=`, "" for all. `per_hour` calls, `concurrent` calls, and `cpu_s` seconds of CPU
+    time an hour.
     """
 
     functions: tuple[str, ...]

@@ -98,6 +98,8 @@ class NatsLink:
         self._sids: dict[Subscription, Subscribed] = {}
         self._wanted: dict[Subscription, None] = {}
         self._listeners: list[Listener] = []
+        self._failed: list[Callable[[MeshError], object]] = []
+        self._revoked = False
         self._posted: collections.deque[Callable[[], object]] = collections.deque()
         # A subscription keeps its place among the messages: what is published after it is heard.
         self._outbox: collections.deque[tuple[str, bytes | bytearray, str] | Subscription]
@@ -217,6 +219,10 @@ class NatsLink:
         listener = Listener(told)
         self._listeners.append(listener)
         return listener
+
+    def on_failure(self, told: Callable[[MeshError], object]) -> None:
+        """Tell why a lost connection was not made anew, each time, in the link's thread."""
+        self._failed.append(told)
 
     def close(self) -> None:
         if not self._closing:
@@ -416,6 +422,7 @@ class NatsLink:
 
         async def lost() -> None:
             if self._nc is client and self._lost is not None:
+                self._revoked = "revoked" in str(client.last_error).lower()
                 self._up = False
                 self._lost.set()
 
@@ -446,7 +453,7 @@ class NatsLink:
             # It never opened; where the handshake failed, its end would be waited for for ever.
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(client.close(), END_S)
-            raise unconnected.reason(access, url, [error, *last]) from error
+            raise unconnected.reason(access, url, [error, *last], revoked=self._revoked) from error
         return client
 
     def _credentials(self, access: Access) -> dict[str, Any]:
@@ -470,6 +477,8 @@ class NatsLink:
                 await self._open(everywhere=attempt % OTHERS_EVERY == OTHERS_EVERY - 1)
             except MeshError as error:
                 _log.info("still no connection: %s", error)
+                for told in self._failed:
+                    told(error)
             else:
                 return
             pause_s = RECONNECT_DELAYS_S[min(attempt, len(RECONNECT_DELAYS_S) - 1)]

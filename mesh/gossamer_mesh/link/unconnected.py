@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from gossamer_mesh.errors import ConnectError, CredentialsError
+from gossamer_mesh.errors import ConnectError, CredentialsError, NotAdmittedError
 
 _ADVICE: Final = ": is the server running, the address right? `gossamer up` starts a local mesh"
 
@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from gossamer_mesh.access import Access
 
 
-def reason(access: Access, url: str, errors: Sequence[Exception]) -> ConnectError:
-    """Return what went wrong: a refusal may be followed, or preceded, by the closed connection."""
+def reason(
+    access: Access, url: str, errors: Sequence[Exception], *, revoked: bool = False
+) -> ConnectError:
+    """Return what went wrong: a refusal may be followed, or preceded, by the closed connection.
+
+    `revoked`: the server has said, when it ended the connection before, that we are.
+    """
     said = [str(error).lower() for error in errors]
     if any("authorization" in each or "authentication" in each for each in said):
-        return _refused(access, url)
+        return _refused(access, url, revoked=revoked)
     unproven = next((each for each in errors if "CERTIFICATE" in str(each)), None)
     if unproven is not None:
         return CredentialsError(
@@ -40,38 +45,46 @@ def all_of(errors: Sequence[ConnectError]) -> ConnectError:
     return ConnectError(f"no connection to {tried}{_ADVICE}", url=told.fields["url"])
 
 
-def _refused(access: Access, url: str) -> CredentialsError:
+def _refused(access: Access, url: str, *, revoked: bool) -> NotAdmittedError:
     from gossamer_mesh.identity.claims import User, peek  # noqa: PLC0415  only when refused
 
     now = time.time()
     if access.jwt:
         claims = peek(access.jwt, User)
-        if 0 < claims.exp <= now:
-            again = (
-                "log in again (gossamer login)"
-                if claims.issuer
-                else "join again with a new token (an admin makes it: gossamer invite)"
+        again = (
+            "log in again (gossamer login)"
+            if claims.issuer
+            else "join again with a new token (an admin makes it: gossamer invite)"
+        )
+        if revoked:
+            return NotAdmittedError(
+                f"{url} refused {claims.role} {claims.name!r}: an admin has revoked these "
+                f"credentials: {again}",
+                url=url,
+                certain=True,
             )
-            return CredentialsError(
+        if 0 < claims.exp <= now:
+            return NotAdmittedError(
                 f"{url} refused the credentials of {claims.role} {claims.name!r}: they expired "
                 f"{now - claims.exp:.0f} s ago by this machine's clock: {again}, or set the clock",
                 url=url,
+                certain=True,
             )
         if claims.role == "visitor":
-            return CredentialsError(
+            return NotAdmittedError(
                 f"{url} does not know this address to log in at: it may be of a mesh that was made "
                 "anew: ask for its address (gossamer mesh address NAME shows it)",
                 url=url,
             )
         if claims.role == "joiner":
             at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
-            return CredentialsError(
+            return NotAdmittedError(
                 f"{url} refused the join token: it may have expired by the mesh's clock (this "
                 f"machine's says {at}), or be of a mesh that was made anew: ask for another "
                 "(gossamer invite)",
                 url=url,
             )
-    return CredentialsError(
+    return NotAdmittedError(
         f"{url} refused the credentials: use the access file of this mesh (`gossamer status` names "
         "the local one); if they were revoked, join again with a new token",
         url=url,

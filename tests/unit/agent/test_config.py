@@ -12,6 +12,7 @@ import pytest
 from gossamer_agent import config
 from gossamer_agent.allowance import Allowance
 from gossamer_agent.config import AgentConfig, build, load, overridden
+from gossamer_agent.expulsion import EXIT_STATUS
 from gossamer_agent.resource import Resource
 from gossamer_agent.rules import Deny, People
 from gossamer_mesh.errors import ConfigError
@@ -349,6 +350,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
     unit = tmp_path / "gossamer-agent.service"
     text = (AGENT / unit.name).read_text()
     assert "ExecStart=/usr/bin/env gossamer agent start --config" in text
+    assert f"RestartPreventExitStatus={EXIT_STATUS}\n" in text
     unit.write_text(text.replace("/usr/bin/env gossamer", str(command)))
     verified = subprocess.run(
         ["systemd-analyze", "verify", str(unit)],  # noqa: S607 - where distributions put it differs

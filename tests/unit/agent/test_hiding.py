@@ -9,7 +9,7 @@ import pytest
 from gossamer_agent import config, hiding
 from gossamer_agent.worker.veil import COVERED, HIDDEN, OPEN
 from gossamer_mesh.errors import ConfigError
-from gossamer_mesh.places import config_dir, runtime_dir, state_dir
+from gossamer_mesh.places import config_dir, private_dir, runtime_dir, state_dir
 
 
 def told(**given):
@@ -19,8 +19,8 @@ def told(**given):
 def test_directories_are_hidden_that_hold_credentials_and_made_where_they_are_missing():
     planned = hiding.plan(told())
     kept = [state_dir() / "meshes", state_dir() / "local", config_dir() / "contexts"]
-    kept.append(config_dir() / "agents")
-    assert {str(each) for each in kept} < set(planned.hidden)
+    kept += [config_dir() / "agents", config_dir() / "mesh.access"]
+    assert all(planned.has(each) for each in kept)
     assert all(Path(each).is_dir() for each in planned.hidden)
     assert planned.passing == (str(runtime_dir()),)
 
@@ -58,6 +58,13 @@ def test_a_link_to_a_hidden_directory_is_seen_through(tmp_path):
     assert planned.has(tmp_path / "link" / "lab.json")
 
 
+def test_the_directory_of_the_access_file_is_hidden_if_it_is_for_such_things(tmp_path):
+    for name, hidden in (("gossamer", True), ("project", False)):
+        (tmp_path / name).mkdir()
+        chosen = access_in(tmp_path / name)
+        assert hiding.plan(chosen).has(chosen.access) is hidden
+
+
 def test_further_directories_may_be_named(home):
     (home / ".ssh").mkdir()
     planned = hiding.plan(told(hide_also=["~/.ssh"]))
@@ -93,7 +100,7 @@ def access_in(directory, **given):
 
 def test_credentials_that_are_hidden_are_not_spoken_of(caplog):
     planned = hiding.plan(told())
-    joined = access_in(config_dir() / "agents", hide_credentials="yes")
+    joined = access_in(private_dir(config_dir() / "agents"), hide_credentials="yes")
     assert hiding.judged(joined, planned, HIDDEN, "") == HIDDEN
     assert not caplog.records
 
