@@ -27,12 +27,12 @@ class Cargo:
         self._depot = depot
         self._places = places
         self._staged: dict[tuple[str, bytes], Held] = {}
-        self._results: dict[tuple[str, bytes], list[Held]] = {}
+        self._results: dict[tuple[str, int], Held] = {}
 
     @property
     def untaken(self) -> int:
         """How many results are here that their callers have not fetched."""
-        return sum(map(len, self._results.values()))
+        return len(self._results)
 
     # -- payloads of calls -------------------------------------------------------------------
 
@@ -78,7 +78,9 @@ class Cargo:
             if not isinstance(outcome, Held):
                 step(ev.Stored(caller, task, None, str(outcome)))
                 return
-            self._results.setdefault((caller, outcome.digest), []).append(outcome)
+            # An earlier attempt's is nobody's: its caller could not have it.
+            self._let_go(caller, task)
+            self._results[caller, task] = outcome
             self._depot.allow(outcome.digest, caller)
             step(ev.Stored(caller, task, self._depot.card(outcome)))
 
@@ -92,15 +94,20 @@ class Cargo:
 
         self._depot.store.chore(adopt)
 
-    def taken(self, caller: str, digest: bytes) -> None:
-        """A caller has fetched a result."""
-        results = self._results.get((caller, digest))
-        if results is None:
-            return
-        self._depot.withdraw(digest, caller)
-        results.pop().release()
-        if not results:
-            del self._results[caller, digest]
+    def taken(self, caller: str, task: int, digest: bytes = b"") -> None:
+        """A caller has fetched a result, or does not want it; who names no task, names the blob."""
+        if not task:
+            found = [
+                t for (c, t), held in self._results.items() if (c, held.digest) == (caller, digest)
+            ]
+            task = found[0] if found else 0
+        self._let_go(caller, task)
+
+    def _let_go(self, caller: str, task: int) -> None:
+        held = self._results.pop((caller, task), None)
+        if held is not None:
+            self._depot.withdraw(held.digest, caller)
+            held.release()
 
     def ended(self, worker: int) -> None:
         """A worker has ended: what it did not finish is of no use."""
@@ -120,8 +127,7 @@ class Cargo:
             if not knows(caller):
                 self.release([key for key in self._staged if key[0] == caller])
                 for key in [key for key in self._results if key[0] == caller]:
-                    for held in self._results.pop(key):
-                        held.release()
+                    self._results.pop(key).release()
                 self._depot.forget(caller)
 
     def _told(self, told: bytes) -> tuple[Place, str]:

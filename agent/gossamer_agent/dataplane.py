@@ -214,6 +214,8 @@ class DataPlane:
         self._send_all(caller, [*self._unsent.pop(caller, ()), pong])
         if tasks:
             self.step(ev.CallerAcked(caller, tasks))
+        for task in ping.taken if ours else ():
+            self.taken(caller, task)
         there = coordinates.from_wire(ping.coordinate)
         if there is not None and ping.rtt_s > 0.0:
             self._place.learn(there, ping.rtt_s)
@@ -367,10 +369,10 @@ class DataPlane:
         self._count_untaken()
         self.step(event)
 
-    def taken(self, caller: str, digest: bytes) -> None:
-        """A caller has fetched a large result."""
+    def taken(self, caller: str, task: int, digest: bytes = b"") -> None:
+        """A caller has fetched a large result; see `Cargo.taken`."""
         if self.cargo is not None:
-            self.cargo.taken(caller, digest)
+            self.cargo.taken(caller, task, digest)
             self._count_untaken()
 
     def _count_untaken(self) -> None:

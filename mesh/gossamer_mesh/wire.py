@@ -131,7 +131,8 @@ class Ping(_Wire, frozen=True, array_like=True, tag="ping", gc=False):
     """Are you there? Renews the caller's lease; `acked`: every `Out` up to here has arrived.
 
     `rtt_s` is the last round trip the caller has measured to this agent, 0 before it has, and
-    `coordinate` where the caller was then.
+    `coordinate` where the caller was then. `taken`: tasks whose large results need not be kept
+    any longer; they are named until a ping that names them is answered.
     """
 
     number: int
@@ -140,6 +141,7 @@ class Ping(_Wire, frozen=True, array_like=True, tag="ping", gc=False):
     lease_s: float = 30.0
     rtt_s: float = 0.0
     coordinate: tuple[float, ...] = ()
+    taken: tuple[int, ...] = ()
 
 
 class Cancel(_Wire, frozen=True, array_like=True, tag="cancel"):
@@ -328,9 +330,13 @@ class Ask(_Wire, frozen=True, array_like=True, tag="ask", gc=False):
 
 
 class Taken(_Wire, frozen=True, array_like=True, tag="taken", gc=False):
-    """The asker has the blob: it need not be kept for it any longer."""
+    """The asker has the result of `task`, or does not want it: it need not be kept any longer.
+
+    Should this be lost, the next `Ping` says the same. `task` 0: any one with this digest.
+    """
 
     digest: bytes
+    task: int = 0
 
 
 class Bring(_Wire, frozen=True, array_like=True, tag="bring", gc=False):

@@ -79,9 +79,14 @@ class Cargo:
             self._moves.pop((digest, agent), None)
 
     def collect(
-        self, blob: wire.Blob, agent: str, what: str, done: Callable[[Held | MeshError], None]
+        self,
+        blob: wire.Blob,
+        agent: str,
+        task: int,
+        what: str,
+        done: Callable[[Held | MeshError], None],
     ) -> None:
-        """Fetch a result of `what` from the agent whose it is."""
+        """Fetch the result of `task`, a call of `what`, from the agent whose it is."""
         # Whatever the agent says: nobody else is asked.
         theirs = msgspec.structs.replace(blob, holder=agent)
 
@@ -89,7 +94,7 @@ class Cargo:
             self._moves.pop((blob.digest, agent), None)
             done(outcome)
 
-        got = self.depot.fetch(theirs, here, thank=True)
+        got = self.depot.fetch(theirs, here, thank=task)
         if got() < blob.size:
             self._watch(Move(f"{what} ← {agent}", blob.size, got), blob.digest, agent)
 
@@ -110,10 +115,10 @@ class Cargo:
             moves(lambda: list(self._moves.values()))
         self._showing = False
 
-    def leave(self, blob: wire.Blob) -> None:
-        """Tell an agent that its result is not wanted."""
+    def leave(self, blob: wire.Blob, task: int) -> None:
+        """Tell an agent that the result of `task` is not wanted."""
         self._link.publish(
-            subjects.blob(blob.holder, self._name), wire.encode(wire.Taken(blob.digest))
+            subjects.blob(blob.holder, self._name), wire.encode(wire.Taken(blob.digest, task))
         )
 
     def ended(self, work: Work) -> None:

@@ -493,7 +493,7 @@ class Client:
         if isinstance(effect, Collect):
             self._collect(effect)
         elif isinstance(effect, Leave):
-            self.cargo.leave(effect.blob)
+            self.cargo.leave(effect.blob, effect.task)
         elif effect.work.owner is None:
             return
         elif isinstance(effect, Told):
@@ -513,7 +513,11 @@ class Client:
             self._perform(self._keeper.collected(number, attempt, problem, self._link.now()))
 
         self.cargo.collect(
-            effect.blob, work.agent, work.job.name, lambda outcome: self._later(here, outcome)
+            effect.blob,
+            work.agent,
+            number,
+            work.job.name,
+            lambda outcome: self._later(here, outcome),
         )
 
     def _later(self, fn: Callable[[Held | MeshError], None], outcome: Held | MeshError) -> None:

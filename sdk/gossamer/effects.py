@@ -56,9 +56,10 @@ class Collect(msgspec.Struct, frozen=True, gc=False):
 
 
 class Leave(msgspec.Struct, frozen=True, gc=False):
-    """Tell the agent that nobody will fetch this large value."""
+    """Tell the agent that nobody will fetch this large value of a task."""
 
     blob: wire.Blob
+    task: int
 
 
 Effect = SendRun | SendControl | Running | Told | Ended | Collect | Leave

@@ -14,14 +14,19 @@ if TYPE_CHECKING:
     from gossamer.hedging import Hedges
     from gossamer.peer import Peer
     from gossamer.work import Work
+    from gossamer_mesh.wire import Blob
 
 
 class Ends:
-    """Works on the keeper's own `works`, `peers` and lines."""
+    """Works on the keeper's own `works`, `peers` and lines.
+
+    `unacked`: the agents whose outcomes have arrived, and that have not been told so.
+    """
 
     def __init__(
         self, works: dict[int, Work], peers: dict[str, Peer], backlog: Backlog, hedges: Hedges
     ) -> None:
+        self.unacked: set[str] = set()
         self._works = works
         self._peers = peers
         self._backlog = backlog
@@ -76,5 +81,11 @@ class Ends:
     def uncollected(self, work: Work, effects: list[Effect]) -> None:
         """Tell the agent that a large value on its way is not wanted any more."""
         if work.coming is not None and work.coming.blob is not None:
-            effects.append(Leave(work.coming.blob))
+            self.leave(work, work.coming.blob, effects)
         work.coming = None
+
+    def leave(self, work: Work, blob: Blob, effects: list[Effect]) -> None:
+        """Tell the agent that a large value of its is not wanted, now and with the next pings."""
+        effects.append(Leave(blob, work.number))
+        self._peers[work.agent].took(work.number)
+        self.unacked.add(work.agent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gossamer.effects import Collect, Effect, Leave, Running, Told
+from gossamer.effects import Collect, Effect, Running, Told
 from gossamer_mesh import wire
 from gossamer_mesh.task import Event, step
 
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 
 class Hearing:
-    """Works on the keeper's own `works` and `peers`.
-
-    `unacked`: the agents whose outcomes have arrived, and that have not been told so.
-    """
+    """Works on the keeper's own `works` and `peers`."""
 
     def __init__(
         self,
@@ -44,7 +41,6 @@ class Hearing:
         self._attempts = attempts
         self._sending = sending
         self._ends = ends
-        self.unacked: set[str] = set()
 
     def heard(self, agent: str, out: wire.Out, now: float) -> list[Effect]:
         """Take in a message of an agent."""
@@ -82,7 +78,7 @@ class Hearing:
             else:
                 seen_at = max(seen_at, self._said(peer, record, now, effects, back))
         if len(owed) < ended:
-            self.unacked.add(agent)
+            self._ends.unacked.add(agent)
         if pong is not None:
             self._answered(peer, pong, out.seq, now)
         peer.send_what_was_lost(now, effects)
@@ -103,7 +99,7 @@ class Hearing:
         """Fetch a large value; until it is here the agent owes it."""
         if work.cancelled:
             peer.settle(work)
-            effects.append(Leave(blob))
+            self._ends.leave(work, blob, effects)
             self._ends.finish(work, Event.CANCEL, now, effects)
         elif work.coming is None:
             work.coming = done
@@ -130,9 +126,10 @@ class Hearing:
         done = work.coming
         work.coming = None
         peer.settle(work)
-        self.unacked.add(peer.agent)
+        self._ends.unacked.add(peer.agent)
         back: list[Work] = []
         if problem is None:
+            peer.took(number)
             self._attempts.done(work, done, now, effects, back)
         else:
             self._attempts.lost(

@@ -109,7 +109,7 @@ class Keeper:
     @property
     def busy(self) -> bool:
         """Whether time matters: something is waited for, or to be acknowledged."""
-        return bool(self._works or self._hearing.unacked) or self._placing.measures
+        return bool(self._works or self._ends.unacked) or self._placing.measures
 
     def works(self) -> list[Work]:
         return list(self._works.values())
@@ -273,11 +273,13 @@ class Keeper:
         dead: list[str] = []
         for agent, peer in self._peers.items():
             candidate = peer.candidate
-            if not (peer.owed or agent in self._hearing.unacked or (waiting and candidate.suspect)):
+            if not (peer.owed or agent in self._ends.unacked or (waiting and candidate.suspect)):
                 continue
             if now - peer.pinged_at >= (PING_S if peer.owed else SUSPECT_S):
                 effects.append(peer.ping(now, self.fleet.estimates.network.coordinate))
-                self._hearing.unacked.discard(agent)
+                # What was taken is named until the agent has answered.
+                if not peer.taken:
+                    self._ends.unacked.discard(agent)
             silent_since = peer.silent_since
             if silent_since is not None and now - silent_since > SUSPECT_S:
                 candidate.suspect = True
@@ -324,7 +326,7 @@ class Keeper:
 
     def _gone(self, agent: str, why: str, now: float, effects: list[Effect]) -> None:
         self.fleet.remove(agent)
-        self._hearing.unacked.discard(agent)
+        self._ends.unacked.discard(agent)
         self._stuck.forget(agent)
         peer = self._peers.pop(agent, None)
         if peer is None:

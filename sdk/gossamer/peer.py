@@ -44,7 +44,11 @@ FUNCTIONS_KNOWN: Final = 4096
 
 
 class Peer:
-    """Messages are numbered over all peers: one up to `since` went to an earlier incarnation."""
+    """Messages are numbered over all peers: one up to `since` went to an earlier incarnation.
+
+    `taken`: tasks whose large results it need not keep, each with the first ping that says so;
+    until one of those is answered.
+    """
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class Peer:
         self._code_sent: set[bytes] = set()
         self._unsure: set[int] = set()
         self._acked = 0
+        self.taken: dict[int, int] = {}
         self._pings = 0
         self._answers: list[tuple[int, float]] = []
         self._unanswered: collections.deque[tuple[int, float]] = collections.deque()
@@ -133,8 +138,15 @@ class Peer:
         self._unsure.update(self.owed)
         self.send_again(list(self.owed.values()), now, effects)
 
+    def took(self, task: int) -> None:
+        """Have the next pings say that its large result need not be kept, until one is answered."""
+        self.taken[task] = self._pings + 1
+
     def answered(self, number: int, seq: int, now: float) -> float | None:
         """Ping `number` is answered, in message `seq`: return the round trip, None if it is old."""
+        if self.taken:
+            # It has named all that was taken before it was sent.
+            self.taken = {task: first for task, first in self.taken.items() if first > number}
         asked_at = -math.inf
         while self._unanswered and self._unanswered[0][0] <= number:
             asked_at = self._unanswered.popleft()[1]
@@ -196,7 +208,15 @@ class Peer:
         self._unanswered.append((self._pings, now))
         acked = self._acked if self._unsure else self._arrivals.contiguous
         return self.control(
-            wire.Ping(self._pings, self.incarnation, acked, self._lease_s, self.rtt_s, coordinate)
+            wire.Ping(
+                self._pings,
+                self.incarnation,
+                acked,
+                self._lease_s,
+                self.rtt_s,
+                coordinate,
+                tuple(self.taken),
+            )
         )
 
     def forgive(self) -> None:

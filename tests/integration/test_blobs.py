@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import gossamer
+from gossamer_mesh import subjects, wire
 from gossamer_mesh.blob import SHARED_MEMORY
 from tests.integration.conftest import Fleet
 
@@ -335,6 +336,41 @@ def test_a_server_that_restarts_half_way_costs_no_call(fleet: Fleet) -> None:
         assert task.result(50) == data
         assert task.attempt == 1
         assert mesh._client.cargo.depot.sent_bytes < 80 * MiB + 8 * MiB
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_that_a_result_need_not_be_kept_is_said_until_it_is_heard(
+    fleet: Fleet, tmp_path: Path, *, wanted: bool
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    # Over the network, and slowly enough to be given up half way.
+    options = "cache.share = false\ncache.direct = false"
+    fleet.add("a", f"work.slots = 1\n{options}\ncache.directory = '{cache}'")
+    with fleet.connect() as mesh:
+        depot = mesh._client.cargo.depot
+        lost: list[wire.Taken] = []
+        publish = mesh._client._link.publish
+
+        def leaky(subject: str, payload: bytes, reply: str = "") -> None:
+            if subject == subjects.blob("a", mesh.name):
+                asked = wire.decode_asked(payload)
+                if isinstance(asked, wire.Taken):
+                    lost.append(asked)
+                    return
+            publish(subject, payload, reply)
+
+        mesh._client._link.publish = leaky
+        task = mesh.submit(zeros, 64 * MiB)
+        until(lambda: depot.fetched_bytes > 0, 30.0)
+        assert [path for path in cache.glob("*/*") if len(path.name) == 64]
+        if wanted:
+            assert task.result(30) == bytes(64 * MiB)
+        else:
+            task.cancel()
+        # Far sooner than the lease ends.
+        until(lambda: not [path for path in cache.glob("*/*") if len(path.name) == 64], 10.0)
+        assert {each.task for each in lost} == {1}
 
 
 def test_a_full_disk_under_the_cache_ends_in_an_error_that_says_so_and_small_calls_go_on(

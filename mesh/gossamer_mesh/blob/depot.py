@@ -38,7 +38,7 @@ class Depot:
 
     `share=False`: no other party's files are looked for, and none of ours are shown.
     `direct=False`: everything goes through the server. `taken` may be set to what is told who
-    says that it has which blob.
+    says that it has the result of which task, or, with task 0, which blob.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Depot:
     ) -> None:
         self.store = store
         self.linked_bytes = 0
-        self.taken: Callable[[str, bytes], None] | None = None
+        self.taken: Callable[[str, int, bytes], None] | None = None
         self._link = link
         self._name = name
         self._share = share
@@ -111,12 +111,13 @@ class Depot:
 
     # -- what we want to have ----------------------------------------------------------------
 
-    def fetch(self, blob: Blob, done: Done, *, thank: bool = False) -> Callable[[], int]:
+    def fetch(self, blob: Blob, done: Done, *, thank: int = 0) -> Callable[[], int]:
         """Have `blob` from its holder: `done` gets it held, or why it cannot be had.
 
         At once where it is here already or lies on this machine, soon where that takes a copy.
         Verified by its digest unless the holder is a process of the same user on the same
-        machine. `thank`: tell the holder. Returns what tells how many bytes of it are here.
+        machine. `thank`: tell the holder that the result of this task is here. Returns what tells
+        how many bytes of it are.
         """
         try:
             if blob.size <= 0 or len(blob.digest) != DIGEST_BYTES:
@@ -128,7 +129,7 @@ class Depot:
         except (MeshError, OSError) as error:
             done(self._known(blob, error))
             return lambda: 0
-        then = self._thanking(blob, done) if thank else done
+        then = self._thanking(blob, thank, done) if thank else done
         if here is not None:
             self.store.used_by(blob.digest, blob.holder)
             then(here)
@@ -165,10 +166,10 @@ class Depot:
             done(self._known(blob, error))
             return lambda: 0
 
-    def _thanking(self, blob: Blob, done: Done) -> Done:
+    def _thanking(self, blob: Blob, task: int, done: Done) -> Done:
         def thank(outcome: Held | MeshError) -> None:
             if isinstance(outcome, Held):
-                self._say(blob.holder, Taken(blob.digest))
+                self._say(blob.holder, Taken(blob.digest, task))
             done(outcome)
 
         return thank
@@ -202,7 +203,7 @@ class Depot:
                 self._outbound.brings(asker, asked)
             case Taken():
                 if self.taken is not None:
-                    self.taken(asker, asked.digest)
+                    self.taken(asker, asked.task, asked.digest)
 
     # -- the end -----------------------------------------------------------------------------
 

@@ -49,8 +49,9 @@ class Hold:
         (self.place.incoming / name).write_bytes(data)
         return json.dumps({"place": 0, "name": name, "size": len(data)}).encode()
 
-    def result(self, caller: str = "ann", task: int = 1) -> Blob:
-        self.cargo.store(ev.Store(caller, task, self.written(f"1-{task}")), self.events.append)
+    def result(self, caller: str = "ann", task: int = 1, content: bytes = b"y" * MiB) -> Blob:
+        told = self.written(f"1-{task}", content)
+        self.cargo.store(ev.Store(caller, task, told), self.events.append)
         self.settle()
         event = self.events.pop()
         assert isinstance(event, ev.Stored)
@@ -128,11 +129,32 @@ def test_without_room_it_says_whether_waiting_may_help(hold: Hold) -> None:
 def test_a_result_stays_until_its_caller_has_it(hold: Hold) -> None:
     first, second = hold.result(task=1), hold.result(task=2)
     assert (first, hold.cargo.untaken) == (second, 2), "the same bytes lie here once"
-    hold.cargo.taken("eve", first.digest)
-    hold.cargo.taken("ann", first.digest)
+    hold.cargo.taken("eve", 1, first.digest)
+    hold.cargo.taken("ann", 3, first.digest)
+    for _ in range(2):  # a message, and then a ping
+        hold.cargo.taken("ann", 1, first.digest)
+        assert (hold.cargo.untaken, hold.files) == (1, 1)
+    hold.cargo.taken("ann", 2)
+    assert (hold.cargo.untaken, hold.files) == (0, 0)
+
+
+def test_who_names_no_task_has_taken_one_of_these_bytes(hold: Hold) -> None:
+    first = hold.result(task=1)
+    hold.result(task=2)
+    hold.cargo.taken("ann", 0, b"other")
+    assert hold.cargo.untaken == 2
+    hold.cargo.taken("ann", 0, first.digest)
     assert (hold.cargo.untaken, hold.files) == (1, 1)
-    hold.cargo.taken("ann", first.digest)
-    hold.cargo.taken("ann", first.digest)
+    hold.cargo.taken("ann", 0, first.digest)
+    assert (hold.cargo.untaken, hold.files) == (0, 0)
+
+
+def test_the_result_of_a_later_attempt_takes_the_place_of_the_one_before(hold: Hold) -> None:
+    first = hold.result(task=1, content=b"1" * MiB)
+    second = hold.result(task=1, content=b"2" * MiB)
+    assert first != second
+    assert (hold.cargo.untaken, hold.files) == (1, 1)
+    hold.cargo.taken("ann", 1)
     assert (hold.cargo.untaken, hold.files) == (0, 0)
 
 

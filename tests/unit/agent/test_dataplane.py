@@ -213,6 +213,26 @@ def test_the_blobs_of_who_has_left_go_when_its_last_call_has_ended(site, tmp_pat
     theirs.close()
 
 
+def test_a_ping_says_again_which_results_need_not_be_kept(site, tmp_path):
+    store = Store("a", [tmp_path], keeps=True)
+    depot = Depot(site.link, "a", store, lambda: site.link)
+    cargo = site.plane.cargo = Cargo(site.link, depot, [store.places()[0]])
+    for task in (1, 2):
+        held = store.add(b"pickle", [bytes(MiB)])
+        cargo._results["ann", task] = held
+        depot.allow(held.digest, "ann")
+    del held
+    site.ping(taken=(1, 7), incarnation=INCARNATION + 1)
+    assert cargo.untaken == 2, "it was said to the one before"
+    for _ in range(2):
+        site.ping(taken=(1, 7))
+        assert cargo.untaken == 1
+    assert store.total_bytes > 0
+    site.ping(taken=(1, 2))
+    assert (cargo.untaken, store.total_bytes) == (0, 0)
+    depot.close()
+
+
 def test_what_programs_printed_comes_with_the_result(site):
     far = site.attach()
     site.run(1)

@@ -30,8 +30,8 @@ class Party:
         self.bulk = network.link(name)
         self.store = Store(name, [folder], keeps=True)
         self.depot = Depot(self.link, name, self.store, lambda: self.bulk, share=share)
-        self.taken: list[tuple[str, bytes]] = []
-        self.depot.taken = lambda asker, digest: self.taken.append((asker, digest))
+        self.taken: list[tuple[str, int, bytes]] = []
+        self.depot.taken = lambda *told: self.taken.append(told)
         self.got: list[Held | MeshError] = []
         self.kept: list[Held] = []
         self.depot._bulk.open()
@@ -44,7 +44,7 @@ class Party:
         return held, self.depot.card(held)
 
     def fetch(self, blob: Blob) -> None:
-        self.depot.fetch(blob, self.got.append, thank=True)
+        self.depot.fetch(blob, self.got.append, thank=7)
 
     def content(self) -> bytes:
         held = self.got[-1]
@@ -101,7 +101,7 @@ def test_what_is_allowed_arrives_and_its_holder_hears_so(
     assert w.bob.content() == content
     assert w.bob.depot.fetched_bytes == held.size
     w.network.run_for(1.0)
-    assert w.ann.taken == [("bob", held.digest)]
+    assert w.ann.taken == [("bob", 7, held.digest)]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -311,7 +311,7 @@ def test_on_one_machine_nothing_is_sent(world: Callable[..., World]) -> None:
     assert w.ann.depot.sent_bytes == 0
     assert w.bob.depot.linked_bytes == held.size
     w.network.run_for(1.0)
-    assert w.ann.taken == [("bob", held.digest)]
+    assert w.ann.taken == [("bob", 7, held.digest)]
 
 
 def test_what_another_has_brought_must_be_brought_again(world: Callable[..., World]) -> None:

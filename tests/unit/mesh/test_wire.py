@@ -21,7 +21,7 @@ RECORDS: list[wire.Record] = [
     wire.Gone(3, 4),
 ]
 CONTROLS: list[wire.Control] = [
-    wire.Ping(9, 1, 8, 30.0, 0.002, HERE),
+    wire.Ping(9, 1, 8, 30.0, 0.002, HERE, (7, 1 << 52)),
     wire.Cancel([1, 2]),
     wire.Return([1, 2, 1 << 52]),
     wire.Resend(1, 2, 3),
@@ -63,7 +63,7 @@ def shortened(message: msgspec.Struct, by: int) -> bytes:
 
 
 def test_who_says_nothing_of_where_it_is_is_understood() -> None:
-    ping = wire.decode_control(shortened(wire.Ping(9, 1, 8, 30.0, 0.002, HERE), 2))
+    ping = wire.decode_control(shortened(wire.Ping(9, 1, 8, 30.0, 0.002, HERE, (7,)), 3))
     assert ping == wire.Ping(9, 1, 8, 30.0)
     beat = wire.decode_heartbeat(shortened(wire.Heartbeat("a", "b", 1, 2, 10.0, STATE, HERE), 1))
     assert beat.coordinate == ()

@@ -54,7 +54,7 @@ class Desk:
         self.ended: list[Work] = []
         self.running: list[Work] = []
         self.collects: list[Collect] = []
-        self.left: list[wire.Blob] = []
+        self.left: list[tuple[wire.Blob, int]] = []
         self.told: list[Told] = []
         self._numbers = itertools.count(1)
         self._states = itertools.count(1)
@@ -158,7 +158,7 @@ class Desk:
                 case Collect():
                     self.collects.append(effect)
                 case Leave():
-                    self.left.append(effect.blob)
+                    self.left.append((effect.blob, effect.task))
 
     # -- what was sent -----------------------------------------------------------------------
 

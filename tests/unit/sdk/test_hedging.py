@@ -490,7 +490,7 @@ def test_a_large_result_of_a_backup_that_is_here_first_is_the_calls(desk: Desk) 
     backup.result = "what was fetched"
     desk.perform(desk.keeper.collected(call.task, call.attempt, None, desk.now))
     assert (work.state, work.agent, work.result) == (State.SUCCEEDED, "b", "what was fetched")
-    assert desk.left == [ours]
+    assert desk.left == [(ours, work.number)]
     desk.perform(desk.keeper.collected(work.number, 1, None, desk.now))
     assert desk.ended.count(work) == 1
     assert not desk.leftovers()

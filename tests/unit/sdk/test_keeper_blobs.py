@@ -84,7 +84,7 @@ def test_who_cancels_while_a_result_is_fetched_leaves_it_with_the_agent(desk: De
     desk.hear(done(work, blob=BLOB))
     desk.cancel(work)
     assert work.state is State.CANCELLED
-    assert desk.left == [BLOB]
+    assert desk.left == [(BLOB, work.number)]
     collected(desk, work)
     assert desk.ended == [work]
     assert not desk.leftovers()
@@ -94,9 +94,62 @@ def test_a_large_result_of_a_cancelled_task_is_left_with_the_agent(desk: Desk) -
     (work,) = desk.submit()
     desk.cancel(work)
     desk.hear(done(work, blob=BLOB))
-    assert desk.left == [BLOB]
+    assert desk.left == [(BLOB, work.number)]
     assert desk.ended == [work]
     assert not desk.leftovers()
+
+
+def taken(desk: Desk) -> tuple[int, ...]:
+    return desk.pings()[-1].taken
+
+
+def test_what_was_taken_is_said_with_each_ping_until_one_is_answered(desk: Desk) -> None:
+    first, second = desk.submit(2)
+    desk.hear(done(first, blob=BLOB), done(second, blob=BLOB))
+    desk.wait(1.0)
+    assert taken(desk) == ()
+    collected(desk, first)
+    # Whatever was said of it before may be lost, and so may the first of these.
+    for _ in range(2):
+        desk.wait(1.1)
+        assert taken(desk) == (first.number,)
+    earlier = desk.pings()[-1].number
+    collected(desk, second)
+    desk.wait(1.1)
+    assert taken(desk) == (first.number, second.number)
+    desk.hear(wire.Pong(earlier, 0))
+    desk.wait(1.1)
+    assert taken(desk) == (second.number,)
+    assert desk.keeper.busy
+    desk.pong()
+    desk.wait(1.1)
+    assert (taken(desk), desk.keeper.busy) == ((), False)
+    said = len(desk.pings())
+    desk.wait(5.0)
+    assert len(desk.pings()) == said
+
+
+@pytest.mark.parametrize("when", ["before", "while it is fetched"])
+def test_what_is_not_wanted_any_more_is_said_with_the_pings_too(desk: Desk, when: str) -> None:
+    (work,) = desk.submit()
+    if when == "before":
+        desk.cancel(work)
+    desk.hear(done(work, blob=BLOB))
+    desk.cancel(work)
+    assert desk.keeper.busy
+    desk.wait(1.1)
+    assert taken(desk) == (work.number,)
+    desk.pong()
+    desk.wait(1.1)
+    assert not desk.keeper.busy
+
+
+def test_what_could_not_be_had_is_not_said_to_be_taken(desk: Desk) -> None:
+    (work,) = desk.submit()
+    desk.hear(done(work, blob=BLOB))
+    collected(desk, work, PayloadError("no room here"))
+    desk.wait(1.1)
+    assert (taken(desk), work.attempt) == ((), 2)
 
 
 def test_a_large_payload_is_named_in_the_call_and_an_agent_is_known_to_keep_it(desk: Desk) -> None:
