@@ -411,7 +411,7 @@ import os
 import gossamer
 
 with gossamer.connect(ACCESS) as mesh:
-    assert mesh.submit(len, os.urandom(192 * 2**20)).result(50) == 192 * 2**20
+    assert mesh.submit(len, os.urandom(512 * 2**20)).result(50) == 512 * 2**20
 """
 
 
@@ -440,5 +440,5 @@ def test_a_bar_shows_what_is_on_its_way_to_who_sits_at_a_terminal(
     source = SHOWN.replace("ACCESS", repr(str(fleet.access)))
     shown = said(source, tmp_path, terminal=True)
     assert "len → a" in shown
-    assert "192.0" in shown
+    assert "512.0" in shown
     assert not said(source, tmp_path, terminal=False)

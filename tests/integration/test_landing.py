@@ -18,6 +18,7 @@ from gossamer_mesh.blob.berth import PIECE_BYTES, Berth, FullError
 from gossamer_mesh.blob.chunk import CHUNK_BYTES
 from gossamer_mesh.blob.landing import MOST_GUESTS, Landing
 from gossamer_mesh.blob.shipping import MOST_SHIPPED, Order, Shipping
+from gossamer_mesh.complaints import FIRST
 
 pytestmark = pytest.mark.integration
 
@@ -326,10 +327,11 @@ def test_a_ticket_is_for_one_connection(asker):
         assert shown_out(one.guest(handshake.hello(one.ticket)))
 
 
-def test_a_stranger_who_listens_there_is_sent_nothing(store, ships):
+def test_a_stranger_who_listens_there_is_sent_nothing(store, ships, caplog):
     held = store.add(b"p", [os.urandom(MiB)])
     ticket = secrets.token_bytes(32)
-    for says in (b"", b"x", bytes(32), handshake.hello(ticket), handshake.answer(bytes(32))):
+    words = (b"", b"x", bytes(32), handshake.hello(ticket), handshake.answer(bytes(32)))
+    for says in words * 2:
         apart = threading.Event()
         with socket.create_server((HOST, 0)) as listener:
             port = listener.getsockname()[1]
@@ -344,6 +346,7 @@ def test_a_stranger_who_listens_there_is_sent_nothing(store, ships):
                 assert heard == handshake.hello(ticket)
                 assert ticket not in heard
                 assert shown_out(sock)
+    assert len(caplog.records) == FIRST, "the first are told, not each"
 
 
 def test_where_nobody_listens_it_is_said_at_once(store, ships):

@@ -21,6 +21,7 @@ from gossamer_mesh.blob import handshake
 from gossamer_mesh.blob.berth import PIECE_BYTES as SEALED_BYTES
 from gossamer_mesh.blob.held import Held
 from gossamer_mesh.blob.seal import Seal
+from gossamer_mesh.complaints import Complaints
 
 MOST_SHIPPED: Final = 8
 """So many blobs are on their way directly at once; who asks for more is told to have chunks."""
@@ -61,6 +62,9 @@ class Shipping:
         self.under_way = 0
         self._socks: set[socket.socket] = set()
         self._closed = False
+        # Whoever may have a blob can ask for it again and again, where nobody listens.
+        self._unreached = Complaints(_log.info)
+        self._strangers = Complaints(_log.warning)
 
     def ship(self, order: Order, sent: Sent, apart: Callable[[], object]) -> bool:
         """Begin to bring; False if too much is under way.
@@ -96,7 +100,7 @@ class Shipping:
     def _ship(self, order: Order, sent: Sent, apart: Callable[[], object]) -> None:
         sock: socket.socket | None = None
         try:
-            sock = _reach(order)
+            sock = self._reach(order)
             if sock is None:
                 apart()
                 return
@@ -118,28 +122,32 @@ class Shipping:
                         sock.shutdown(socket.SHUT_RDWR)
                     sock.close()
 
+    def _reach(self, order: Order) -> socket.socket | None:
+        """Connect to who asked and has proved it; None if it cannot be reached."""
+        until = time.monotonic() + REACH_S
+        for host in order.hosts:
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                break
+            try:
+                sock = socket.create_connection((host, order.port), left_s)
+            except OSError as error:
+                self._say(self._unreached, f"no direct way to {host}: {error}")
+                continue
+            try:
+                sock.sendall(handshake.hello(order.ticket))
+                if handshake.same(_heard(sock), handshake.answer(order.ticket)):
+                    return sock
+                line = f"who listens at {host} is not who asked for a blob: nothing is sent"
+                self._say(self._strangers, line)
+            except OSError as error:
+                self._say(self._unreached, f"no direct way to {host}: {error}")
+            sock.close()
+        return None
 
-def _reach(order: Order) -> socket.socket | None:
-    """Connect to who asked and has proved it; None if it cannot be reached."""
-    until = time.monotonic() + REACH_S
-    for host in order.hosts:
-        left_s = until - time.monotonic()
-        if left_s <= 0:
-            break
-        try:
-            sock = socket.create_connection((host, order.port), left_s)
-        except OSError as error:
-            _log.info("no direct way to %s: %s", host, error)
-            continue
-        try:
-            sock.sendall(handshake.hello(order.ticket))
-            if handshake.same(_heard(sock), handshake.answer(order.ticket)):
-                return sock
-            _log.warning("who listens at %s is not who asked for a blob: nothing is sent", host)
-        except OSError as error:
-            _log.info("no direct way to %s: %s", host, error)
-        sock.close()
-    return None
+    def _say(self, complaints: Complaints, line: str) -> None:
+        with self._lock:
+            complaints.say(line, time.monotonic())
 
 
 def _heard(sock: socket.socket) -> bytes:
