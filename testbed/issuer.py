@@ -20,6 +20,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 AUDIENCE: Final = "gossamer-lab"
 GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 LIFETIME_S: Final = 600
+PLAIN: Final = "http://127.0.0.1:1"
 
 
 class Keys:
@@ -69,7 +70,8 @@ class Issuer:
         self.asked: list[str] = []
         self.mood = ""
         """"slow": answers when `go` is set; "drip": a byte now and then; "huge", "garbage",
-        "elsewhere": redirects; "another": says that it is another issuer."""
+        "elsewhere": redirects; "another": says that it is another issuer; "plain": that its keys
+        are where nothing is encrypted."""
         self.go = threading.Event()
         self.errors: list[str] = []
         """What the token endpoint says first, before anything else."""
@@ -136,7 +138,7 @@ class Issuer:
         named = "https://another.example" if self.mood == "another" else self.url
         return {
             "issuer": named,
-            "jwks_uri": f"{self.url}/keys",
+            "jwks_uri": f"{PLAIN if self.mood == 'plain' else self.url}/keys",
             "device_authorization_endpoint": f"{self.url}/device",
             "token_endpoint": f"{self.url}/token",
         }
@@ -205,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
                 while not issuer.go.wait(0.05):
                     self.wfile.write(b"H")
             case "elsewhere":
-                status, where = 302, "http://127.0.0.1:1/"
+                status, where = 302, PLAIN
             case "huge":
                 body = b'{"a": "' + b"x" * 1024 * 1024 + b'"}'
             case "garbage":

@@ -204,6 +204,19 @@ def test_a_mesh_is_made_with_an_issuer_in_one_line(here, issuer):
     assert "who has not logged in, and would be lost" in lost.stderr
 
 
+def test_the_address_says_whose_server_is_believed(here, issuer):
+    home, _, _ = Home.make("lab", f"0.0.0.0:{free_port()}", hosts=("127.0.0.1",))
+    home.trust.put(Trusted(issuer=issuer.url, audience=AUDIENCE, client=AUDIENCE))
+    address = door.read(door.written(home.door()))
+    with Serving(home):
+        access, _ = door.login(address, KeyPair.new("user"), issuer.token())
+        assert access.url.startswith("tls://")
+        NatsLink.connect(access, name="ada.s1").close()
+        ca = certificates.vouching("lab", time.time()).certificate.decode()
+        with pytest.raises(CredentialsError, match="does not show that it is this mesh's"):
+            door.doors(msgspec.structs.replace(address, ca=ca))
+
+
 # -- what is wrong is said ----------------------------------------------------------------------
 
 
@@ -282,6 +295,9 @@ def test_an_issuer_whose_certificate_nobody_vouches_for_is_not_believed(here, mo
             issuers.keys(private.url)
         monkeypatch.setenv(ssl.get_default_verify_paths().openssl_cafile_env, str(here / "ca"))
         assert len(issuers.keys(private.url)) == 3
+        private.mood = "plain"
+        with pytest.raises(EnrolmentError, match="which is not https"):
+            issuers.keys(private.url)
 
 
 def test_while_an_issuer_takes_its_time_others_are_let_in(lab, issuer):

@@ -94,14 +94,14 @@ class Raw:
     ) -> None:
         async def publish() -> None:
             await self._nc.publish(subject, data, reply, headers)
-            await self._nc.flush()
+            await self._taken()
 
         self._loop.run(publish())
 
     def hear(self, subject: str, queue: str = "") -> None:
         async def subscribe() -> None:
             self._listening.append(await self._nc.subscribe(subject, queue))
-            await self._nc.flush()
+            await self._taken()
 
         self._loop.run(subscribe())
 
@@ -136,6 +136,12 @@ class Raw:
                 return False
             time.sleep(0.005)
         return True
+
+    async def _taken(self) -> None:
+        """Return when the server has taken what was said until now."""
+        # nats-py's first ping may overtake what was said just before it; the second does not.
+        await self._nc.flush()
+        await self._nc.flush()
 
     def close(self) -> None:
         async def end() -> None:

@@ -35,9 +35,9 @@ def discover(issuer: str) -> Discovered:
             reason="issuer",
         )
     return Discovered(
-        keys=_text(reply.said, "jwks_uri"),
-        device=_text(reply.said, "device_authorization_endpoint"),
-        token=_text(reply.said, "token_endpoint"),
+        keys=_place(issuer, reply.said, "jwks_uri"),
+        device=_place(issuer, reply.said, "device_authorization_endpoint"),
+        token=_place(issuer, reply.said, "token_endpoint"),
     )
 
 
@@ -55,6 +55,10 @@ def keys(issuer: str) -> tuple[Key, ...]:
         raise web.down(url, f"no keys there: {error}") from error
 
 
-def _text(said: Mapping[str, Any], name: str) -> str:
+def _place(issuer: str, said: Mapping[str, Any], name: str) -> str:
     found = said.get(name, "")
-    return found if isinstance(found, str) else ""
+    place = found if isinstance(found, str) else ""
+    if place and issuer.startswith("https:") and not place.startswith("https:"):
+        # Not even to this machine: who is asked there did not mean to be.
+        raise web.down(issuer, f"it names {place[:200]!r} as its {name}, which is not https")
+    return place
