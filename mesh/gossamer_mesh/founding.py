@@ -12,19 +12,17 @@ from typing import Final
 import msgspec
 
 from gossamer_mesh import access as access_file
-from gossamer_mesh import subjects
+from gossamer_mesh import server_config, subjects
 from gossamer_mesh.access import Access
 from gossamer_mesh.identity.authority import MEMORY_BYTES, STORE_BYTES, Authority
 from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.server_program import HOST, Listening
-from gossamer_mesh.wire import MAX_MESSAGE_BYTES
 
 OWNER: Final = "owner"
 """Who starts a local server, as the mesh calls them."""
 
 FOUND_S: Final = 60
-_LOG_BYTES: Final = 16 * 1024**2
 
 
 def authority(path: Path) -> Authority:
@@ -68,20 +66,21 @@ def config(
     now = int(time.time())
     # JSON is a subset of the server's own format, and quotes any path. Sizes in quotes would
     # not be read as sizes; durations must be quoted.
+    account = authority.account.public
+    one = server_config.one_jetstream(account) if listening.leaves else {}
     monitored = {"http": f"{HOST}:-1"} if monitor else {}
     return msgspec.json.encode(
         {
             **monitored,
-            **_heard(listening),
-            "ports_file_dir": str(directory),
-            "log_file": str(directory / "server.log"),
-            "logfile_size_limit": _LOG_BYTES,
+            **server_config.heard(listening),
+            **server_config.common(directory),
+            **one,
             "operator": authority.operator_token(now),
             "system_account": authority.system.public,
             # In files, for who is told of a change. What is here is newer, and goes before them.
             "resolver": {"type": "full", "dir": str(directory / "accounts")},
             "resolver_preload": {
-                authority.account.public: authority.account_token(now, listening.void),
+                account: authority.account_token(now, listening.void),
                 authority.system.public: authority.system_token(now),
             },
             "jetstream": {
@@ -89,31 +88,5 @@ def config(
                 "max_memory_store": MEMORY_BYTES,
                 "max_file_store": STORE_BYTES,
             },
-            "max_payload": MAX_MESSAGE_BYTES,
-            # The default of 2 min would leave a dead peer unnoticed for 4 to 6 min.
-            "ping_interval": "20s",
-            "ping_max": 2,
-            "write_deadline": "10s",
         }
     )
-
-
-def _heard(listening: Listening) -> dict[str, object]:
-    """Return where the server listens, and which of it is encrypted."""
-    tls = {"tls": {"cert_file": listening.certificate, "key_file": listening.key}}
-    found: dict[str, object] = {"listen": _where(listening.host, listening.port)}
-    encrypted = bool(listening.certificate)
-    if encrypted and not listening.private:
-        found |= tls
-    if listening.websocket is not None:
-        open_web = listening.websocket_private or not encrypted
-        private: dict[str, object] = {"no_tls": True} if open_web else {**tls}
-        # What is said is small, or does not get smaller.
-        found["websocket"] = {
-            "listen": _where(*listening.websocket), "compression": False, **private
-        }  # fmt: skip
-    return found
-
-
-def _where(host: str, port: int) -> str:
-    return f"{f'[{host}]' if ':' in host else host}:{port or -1}"

@@ -14,8 +14,18 @@ from typing import Final, Literal, NamedTuple, get_args
 from gossamer_mesh import subjects
 
 Role = Literal[
-    "agent", "client", "gateway", "admin", "founder", "joiner", "visitor", "registrar", "grants"
+    "agent",
+    "client",
+    "gateway",
+    "admin",
+    "founder",
+    "joiner",
+    "visitor",
+    "registrar",
+    "grants",
+    "leaf",
 ]
+LEAF: Final = "leaf"
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 NAME: Final = "{{name()}}"
@@ -36,10 +46,11 @@ READ: Final = (
 
 
 class Permission(NamedTuple):
-    """Subjects, with what nats-server fills in."""
+    """Subjects, with what nats-server fills in; `never`: neither said nor heard, all the same."""
 
     says: tuple[str, ...]
     hears: tuple[str, ...]
+    never: tuple[str, ...] = ()
 
 
 PUBLIC: Final[frozenset[str]] = frozenset({"visitor"})
@@ -53,6 +64,16 @@ VISITOR_SUBSCRIPTIONS: Final = 8
 def of(role: Role) -> Permission:
     """Return what the server lets a user of this role say and hear."""
     return _PERMISSIONS[role]
+
+
+def ways(role: Role) -> tuple[str, ...]:
+    """Return how a user of this role may come to the server.
+
+    As a server of its own only a leaf: nats-server looks less closely at what those say, and a
+    client that came as one could have JetStream answer where `subjects.written` is heard.
+    """
+    served = ("LEAFNODE", "LEAFNODE_WS") if role == LEAF else ()
+    return ("STANDARD", "WEBSOCKET", *served)
 
 
 def _reading(*buckets: str) -> tuple[str, ...]:
@@ -125,13 +146,14 @@ _ADMIN: Final = Permission(
         subjects.written(subjects.CODE_BUCKET, subjects.code_key(_ANY, _ANY)),
         subjects.enrol_admin(NAME),
     ),
-    _CLIENT.hears,
+    (*_CLIENT.hears, subjects.all_told(NAME)),
 )
 
 _REGISTRAR: Final = Permission(
     (
         # Whom it answers it looks at itself: only ever who has asked, in their own inbox.
         subjects.all_inboxes(_ANY),
+        subjects.all_told(_ANY),
         subjects.written(subjects.USERS_BUCKET, ">"),
         subjects.written(subjects.TOKENS_BUCKET, ">"),
         subjects.written(subjects.GRANTS_BUCKET, ">"),
@@ -157,6 +179,39 @@ _GRANTS: Final = Permission(
     (subjects.all_inboxes(NAME),),
 )
 
+_LEAF: Final = Permission(
+    # All that is said at a site to others, by whomever: its server has looked who they are. What
+    # administrators say, and are told, goes by no leaf.
+    (
+        subjects.heartbeat(_ANY, _ANY),
+        subjects.join_claim(_ANY),
+        subjects.run(_ANY, _ANY_SESSION),
+        subjects.control(_ANY, _ANY_SESSION),
+        subjects.out(_ANY_SESSION, _ANY),
+        subjects.all_blobs(_ANY),
+        subjects.all_chunks(_ANY),
+        subjects.all_inboxes(_ANY),
+        subjects.written(subjects.AGENTS_BUCKET, _ANY),
+        subjects.written(subjects.FUNCTIONS_BUCKET, ">"),
+        subjects.written(subjects.CODE_BUCKET, ">"),
+        subjects.enrol_join(_ANY),
+        subjects.enrol_renew(_ANY),
+        *_reading(*READ),
+    ),
+    (
+        subjects.all_heartbeats(),
+        subjects.join_claim(_ANY),
+        subjects.all_runs(_ANY),
+        subjects.all_controls(_ANY),
+        subjects.all_outs(_ANY_SESSION),
+        subjects.all_blobs(_ANY),
+        subjects.all_chunks(_ANY),
+        subjects.all_inboxes(_ANY),
+    ),
+    # What these are answered from their buckets is nobody else's.
+    (subjects.all_inboxes(subjects.REGISTRAR), subjects.all_inboxes(subjects.FOUNDER)),
+)
+
 _PERMISSIONS: Final[dict[Role, Permission]] = {
     "agent": _AGENT,
     "client": _CLIENT,
@@ -167,4 +222,5 @@ _PERMISSIONS: Final[dict[Role, Permission]] = {
     "visitor": Permission((subjects.enrol_login(KEY),), (subjects.all_inboxes(KEY),)),
     "registrar": _REGISTRAR,
     "grants": _GRANTS,
+    LEAF: _LEAF,
 }

@@ -6,8 +6,10 @@ Never adopts, signals or replaces a server that was not started from that direct
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -112,6 +114,11 @@ class Server:
                 )
             time.sleep(_POLL_S)
 
+    def configure(self, config: bytes) -> None:
+        """Have it go on with another configuration, as far as it can without a restart."""
+        write_private(self.directory / "server.conf", config)
+        self.process.signal(signal.SIGHUP)
+
     def stop(self) -> None:
         """End the server: SIGTERM, then SIGKILL after 5 s. Blocks; idempotent.
 
@@ -147,7 +154,6 @@ def start(
     nats-server, when it does not start, or when one already runs in `directory`. Two starts in one
     directory at one time are the caller's to exclude.
     """
-    program = server_program.find()
     directory = private_dir(directory.absolute())
     _make_room(directory)
     credentials = directory / "access.json"
@@ -156,28 +162,56 @@ def start(
 
     authority = founding.authority(directory / "keys.json")
     access = founding.owner(credentials, authority)
-    config = directory / "server.conf"
     listen = listening or Listening(port=port or _free_port(access))
-    write_private(config, founding.config(directory, authority, listen, monitor=monitor))
+    config = founding.config(directory, authority, listen, monitor=monitor)
+
+    def found(server: Server) -> None:
+        if not listen.url:
+            founding.buckets(server.access, authority)
+        else:
+            server.access = access
+            founding.buckets(msgspec.structs.replace(access, url=listen.url), authority)
+        server.access.save(credentials)
+
+    return _started(directory, access, config, listen.port, found, lifeline=lifeline)
+
+
+def start_leaf(directory: Path, access: Access, config: bytes, port: int) -> Server:
+    """Start a site's server as it is configured, and return it when it accepts; as `start`.
+
+    It ends with this process. `access`: as whom the site has joined.
+    """
+    directory = private_dir(directory.absolute())
+    _make_room(directory)
+    return _started(directory, access, config, port, lambda _: None, lifeline=True)
+
+
+def _started(
+    directory: Path,
+    access: Access,
+    config: bytes,
+    port: int,
+    listens: Callable[[Server], None],
+    *,
+    lifeline: bool,
+) -> Server:
+    program = server_program.find()
+    path = directory / "server.conf"
+    write_private(path, config)
     log = directory / "server.log"
     logged = log.stat().st_size if log.exists() else 0
-    server = _spawn([str(program), "--config", str(config)], directory, access, lifeline=lifeline)
+    server = _spawn([str(program), "--config", str(path)], directory, access, lifeline=lifeline)
     try:
         server.process.save(directory / "server.json")
-        listens = server.wait_until_listening()
-        if listens:
-            if not listen.url:
-                founding.buckets(server.access, authority)
-            else:
-                server.access = access
-                founding.buckets(msgspec.structs.replace(access, url=listen.url), authority)
-            server.access.save(credentials)
+        heard = server.wait_until_listening()
+        if heard:
+            listens(server)
     except BaseException:
         server.stop()
         raise
-    if not listens:
+    if not heard:
         server.stop()
-        raise _failure(server, listen.port, logged)
+        raise _failure(server, port, logged)
     return server
 
 

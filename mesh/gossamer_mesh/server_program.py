@@ -38,7 +38,8 @@ class Listening(NamedTuple):
     """Where the server listens, with which certificate; `void`: keys that are, since when.
 
     `url`: how this machine reaches it, where the ports that it tells of are not enough for that.
-    `websocket`: where it listens for these, if it does; what is `private` shows no certificate.
+    `websocket`, `leaves`: where it listens for these, if it does; what is `private` shows no
+    certificate.
     """
 
     host: str = HOST
@@ -50,6 +51,8 @@ class Listening(NamedTuple):
     private: bool = False
     websocket: tuple[str, int] | None = None
     websocket_private: bool = False
+    leaves: tuple[str, int] | None = None
+    leaves_private: bool = False
 
 
 def find() -> Path:

@@ -151,6 +151,19 @@ def enrol_admin(user: str) -> str:
     return f"{ROOT}.enrol.admin.{user}"
 
 
+def told(caller: str, number: int) -> str:
+    """Where an administrator is answered, with what no server but the mesh's own may hear."""
+    return f"{ROOT}.told.{caller}.{number}"
+
+
+def all_told(user: str) -> str:
+    return f"{told_root(user)}.>"
+
+
+def told_root(user: str) -> str:
+    return f"{ROOT}.told.{user}"
+
+
 def all_enrolments() -> str:
     return f"{ROOT}.enrol.>"
 

@@ -50,7 +50,12 @@ class Asker:
         deadline = time.monotonic() + within_s
         nobody = False
         while (left_s := deadline - time.monotonic()) > 0:
-            inbox = subjects.inbox(self._party, "registrar", next(self._numbers))
+            number = next(self._numbers)
+            inbox = (
+                subjects.told(self._party, number)
+                if subjects.enrolment_parts(subject)[0] == "admin"
+                else subjects.inbox(self._party, "registrar", number)
+            )
             heard = self._link.subscribe(inbox, answers.put)
             try:
                 self._link.publish(subject, messages.encode(request), inbox)
@@ -73,7 +78,8 @@ class Asker:
             raise EnrolmentError(f"the registrar answered with a {type(answer).__name__}")
         why = "nobody lets people in" if nobody else f"no answer within {within_s:.0f} s"
         raise ConnectError(
-            f"{why} on this mesh: is gossamer mesh serve (or gossamer enrol) running?"
+            f"{why} on this mesh: is gossamer mesh serve (or gossamer enrol) running? "
+            "(Administrators ask at the mesh's own server, not at a site's.)"
         )
 
 
@@ -100,11 +106,13 @@ def enrol(
     site: str = "",
     key: KeyPair | None = None,
     warn: Callable[[str], object] = lambda _: None,
+    leaf: Access | None = None,
 ) -> tuple[Access, Enrolled]:
     """Join with a token: return who we are now, by a key that only we have. Blocks.
 
     `name`, `site`: what we would like to be called, where the token leaves it open. `warn` is told
-    of clocks that differ. `EnrolmentError` says why not, `ConnectError` that nobody was reached.
+    of clocks that differ. `leaf`: how others will reach us, if that is what we are to be.
+    `EnrolmentError` says why not, `ConnectError` that nobody was reached.
     """
     check_time(invitation, time.time())
     key = key or KeyPair.new("user")
@@ -115,10 +123,12 @@ def enrol(
         reached = invitation.access.first(link.url)
         request = Join(
             public=key.public,
-            role="agent" if agent else "",
+            role="leaf" if leaf else "agent" if agent else "",
             name=name,
             site=site,
             sent=int(time.time()),
+            urls=leaf.urls if leaf else (),
+            ca=leaf.ca if leaf else "",
         )
         subject = subjects.enrol_join(invitation.id)
         answer = Asker(link, party).ask(subject, request, Enrolled)

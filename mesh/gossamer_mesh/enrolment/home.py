@@ -2,52 +2,46 @@
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import secrets
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
-from gossamer_mesh import access as access_file
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access
-from gossamer_mesh.enrolment import invitation
+from gossamer_mesh.enrolment import certified, invitation
+from gossamer_mesh.enrolment.addresses import (
+    ANY_ADDRESS,
+    LEAVES_PORT,
+    WEB_PORT,
+    Address,
+    address,
+    bracketed,
+    is_loopback,
+    proxied,
+    reached_by,
+)
 from gossamer_mesh.enrolment.door import LoginAddress
 from gossamer_mesh.enrolment.invitation import Invitation
 from gossamer_mesh.enrolment.messages import Invite, Invitee, Token, User
 from gossamer_mesh.enrolment.registrar import Draw, Registrar
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.founding import OWNER
-from gossamer_mesh.identity import certificates
 from gossamer_mesh.identity.authority import Authority
-from gossamer_mesh.identity.certificates import Certificate
 from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.nearest import did_you_mean
 from gossamer_mesh.places import private_dir, read_private, state_dir, write_private
 from gossamer_mesh.server_program import Listening
 from gossamer_mesh.vouching.trust import TrustBook
 
-DEFAULT_PORT: Final = 4222
-WEB_PORT: Final = 443
 LIFETIME_S: Final = 86_400
 FIRST_S: Final = 3600
 """How long the first join token lasts, which `init` hands out."""
 
-RENEW_CERTIFICATE_S: Final = 30 * 86_400
 _LOCAL: Final = "127.0.0.1"
-_ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104  recognised here, never chosen
 _ID_BYTES: Final = 10
-
-
-class Address(NamedTuple):
-    """Where to listen."""
-
-    host: str
-    port: int
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `certificate`, `key`: files of somebody else's making; empty: the mesh makes its own. `owner`:
     the public key of who made it. `first`: join tokens that were handed out before it was served.
     `websocket`: where it is heard by that besides, if it is; `proxy`: the address of who encrypts
-    that in front of it, else it is encrypted here.
+    that in front of it, else it is encrypted here. `leaves`: where servers of sites are heard.
     """
 
     host: str
@@ -69,29 +63,50 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     first: dict[str, Token] = {}
     websocket: Address | None = None
     proxy: str = ""
+    leaves: Address | None = None
 
     @property
     def private(self) -> bool:
         """Whether only this machine reaches it: then nothing has to be hidden on the way."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
     @property
     def encrypted(self) -> bool:
         """Whether something here needs a certificate."""
-        return not self.private or self.web_encrypted
+        return not self.private or self.web_encrypted or self.leaves_encrypted
 
     @property
     def web_encrypted(self) -> bool:
         web = self.websocket
-        return web is not None and not self.proxy and not _is_loopback(web.host)
+        return web is not None and not self.proxy and not is_loopback(web.host)
+
+    @property
+    def leaves_encrypted(self) -> bool:
+        return self.leaves is not None and not is_loopback(self.leaves.host)
+
+    @property
+    def leaf_urls(self) -> tuple[str, ...]:
+        """How servers of sites reach it, if they may; what can be a websocket can be theirs."""
+        leaves = self.leaves
+        if leaves is None:
+            return ()
+        if not self.leaves_encrypted:
+            return (f"nats://{bracketed(leaves.host)}:{leaves.port}", *self.more)
+        return (f"tls://{bracketed(self._others(leaves.host))}:{leaves.port}", *self.more)
+
+    def _others(self, listened: str) -> str:
+        """Return by which name or address others reach what listens there."""
+        if not self.private:
+            return self.hosts[0]
+        return next((each for each in self.hosts if not is_loopback(each)), reached_by(listened)[0])
 
     @property
     def url(self) -> str:
         if not self.private:
-            return f"tls://{_bracketed(self.hosts[0])}:{self.port}"
+            return f"tls://{bracketed(self.hosts[0])}:{self.port}"
         # Not encrypted: by no name that may be another machine's.
-        hosts = [host for host in self.hosts if _is_loopback(host)] or [self.host]
-        return f"nats://{_bracketed(hosts[0])}:{self.port}"
+        hosts = [host for host in self.hosts if is_loopback(host)] or [self.host]
+        return f"nats://{bracketed(hosts[0])}:{self.port}"
 
     @property
     def more(self) -> tuple[str, ...]:
@@ -100,11 +115,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.proxy or web is None:
             return (self.proxy,) if self.proxy else ()
         if not self.web_encrypted:
-            return (f"ws://{_bracketed(web.host)}:{web.port}",)
-        hosts: Sequence[str] = self.hosts
-        if self.private:
-            hosts = [host for host in hosts if not _is_loopback(host)] or _reached_by(web.host)
-        return (f"wss://{_bracketed(hosts[0])}:{web.port}",)
+            return (f"ws://{bracketed(web.host)}:{web.port}",)
+        return (f"wss://{bracketed(self._others(web.host))}:{web.port}",)
 
 
 _decoder: Final = msgspec.json.Decoder(Settings)
@@ -141,7 +153,7 @@ class Home:
         return cls(name, settings, Authority.load(path.with_name("keys.json")))
 
     @classmethod
-    def make(
+    def make(  # noqa: PLR0913  one argument a setting, all by name
         cls,
         name: str,
         listen: str,
@@ -152,12 +164,13 @@ class Home:
         key: str = "",
         websocket: str = "",
         proxy: str = "",
+        leaves: str = "",
     ) -> tuple[Home, Access, Invitation]:
         """Make a mesh: return it, its owner's access, and a join token for its first agent.
 
         `websocket`: where it is to be heard by that, too; `proxy`: the wss:// address of who
-        encrypts it there. `ConfigError` if there is a mesh of that name already, or an address is
-        none.
+        encrypts it there; `leaves`: where servers of sites are to be heard. `ConfigError` if there
+        is a mesh of that name already, or an address is none.
         """
         host, port = address(listen)
         web = address(websocket, "--websocket", WEB_PORT) if websocket else None
@@ -174,19 +187,18 @@ class Home:
         settings = Settings(
             host=host,
             port=port,
-            hosts=hosts or _reached_by(host),
+            hosts=hosts or reached_by(host),
             owner=owner.public,
             lifetime_s=lifetime_s,
             certificate=certificate,
             key=key,
             websocket=web,
             proxy=proxied(proxy, web),
+            leaves=address(leaves, "--leaves", LEAVES_PORT) if leaves else None,
         )
         home = cls(name, settings, authority)
         if settings.encrypted and not certificate:
-            made = certificates.vouching(name, now)
-            write_private(path / "ca.pem", made.certificate)
-            write_private(path / "ca.key", made.key)
+            certified.vouch(path, name, now)
         token, invitee = home.registrar().invite(Invite(role="agent", ttl_s=FIRST_S), now)
         home.settings = msgspec.structs.replace(settings, first={invitee.id: token})
         authority.save(path / "keys.json")
@@ -208,7 +220,8 @@ class Home:
         return User(public=self.settings.owner, role="admin", issued=0)
 
     def registrar(self) -> Registrar:
-        return Registrar(self.authority, self.settings.lifetime_s, draw)
+        settings = self.settings
+        return Registrar(self.authority, settings.lifetime_s, draw, settings.leaf_urls, self.void())
 
     @property
     def reached(self) -> Access:
@@ -244,38 +257,19 @@ class Home:
             private=settings.private,
             websocket=(web.host, web.port) if web else None,
             websocket_private=not settings.web_encrypted,
+            leaves=settings.leaves,
+            leaves_private=not settings.leaves_encrypted,
         )
         if not settings.encrypted:
             return where
         if settings.certificate:
             return where._replace(certificate=settings.certificate, key=settings.key)
-        certificate, key = self.path / "server.pem", self.path / "server.key"
-        now = time.time()
-        if not certificate.exists() or (
-            certificates.valid_until(certificate.read_bytes()) < now + RENEW_CERTIFICATE_S
-        ):
-            made = certificates.of_server(self._signer(now), self._named(), now)
-            write_private(key, made.key)
-            write_private(certificate, made.certificate)
-        return where._replace(certificate=str(certificate), key=str(key))
-
-    def _signer(self, now: float) -> Certificate:
-        path = self.path / "ca.pem"
-        signer = Certificate(path.read_bytes(), read_private(self.path / "ca.key", "the CA's key"))
-        if certificates.valid_until(signer.certificate) <= now:
-            raise ConfigError(
-                f"the certificate that vouches for the mesh {self.name!r} has expired ({path}): "
-                "make the mesh anew (gossamer mesh init) and invite everybody again",
-                path=str(path),
-            )
-        return signer
+        files = certified.files(self.path, f"the mesh {self.name!r}", self._named(), time.time())
+        return where._replace(certificate=files.certificate, key=files.key)
 
     def _named(self) -> list[str]:
-        web = self.settings.websocket
-        own = [self.settings.host, *([web.host] if web else [])]
-        named = [host for host in own if host not in _ANY_ADDRESS]
-        return list(dict.fromkeys([*self.settings.hosts, *named, os.uname().nodename, "localhost",
-                                   _LOCAL, "::1"]))  # fmt: skip
+        listened = [each.host for each in (self.settings.websocket, self.settings.leaves) if each]
+        return certified.names(self.settings.hosts, [self.settings.host, *listened])
 
     @property
     def local_url(self) -> str:
@@ -283,7 +277,7 @@ class Home:
         settings = self.settings
         if settings.certificate:
             return settings.url
-        host = _LOCAL if settings.host in _ANY_ADDRESS else settings.host
+        host = _LOCAL if settings.host in ANY_ADDRESS else settings.host
         return msgspec.structs.replace(settings, hosts=(host,)).url
 
     # -- what is void: known before the server is started -----------------------------------
@@ -309,49 +303,5 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in _folder().glob("*/mesh.json"))
 
 
-def address(listen: str, option: str = "--listen", default: int = DEFAULT_PORT) -> Address:
-    """Return host and port of "HOST:PORT", "HOST" or ":PORT"; `ConfigError` if it is none."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or listen.endswith("]"):
-        host, port = listen, str(default)
-    host = host.strip("[]") or _ANY_ADDRESS[0]
-    if not port.isdecimal() or not 0 < int(port) < 2**16 or any(each in host for each in " /@\\"):
-        raise ConfigError(
-            f"{option} {listen!r} is no address: give HOST:PORT, like 0.0.0.0:{default} or "
-            f"127.0.0.1:{default}, with a port from 1 to 65535",
-            value=listen,
-        )
-    return Address(host, int(port))
-
-
-def proxied(proxy: str, web: Address | None) -> str:
-    """Return the address of who encrypts `web`, checked; `ConfigError` if it is none."""
-    if not proxy:
-        return ""
-    found = access_file.address(proxy)
-    if web is None or not found.startswith("wss://"):
-        raise ConfigError(
-            f"--websocket-plain {proxy!r} goes with --websocket, and is the address of the proxy "
-            "that encrypts it, like wss://mesh.example.org",
-            value=proxy,
-        )
-    return found
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
 def _folder() -> Path:
     return state_dir(make=False) / "meshes"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _reached_by(host: str) -> tuple[str, ...]:
-    return (os.uname().nodename,) if host in _ANY_ADDRESS else (host,)

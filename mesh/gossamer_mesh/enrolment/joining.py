@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gossamer_mesh.enrolment import asking
 from gossamer_mesh.enrolment.invitation import Invitation
-from gossamer_mesh.enrolment.messages import Enrolled
+from gossamer_mesh.enrolment.messages import Enrolled, joined_by
 from gossamer_mesh.errors import ConfigError, EnrolmentError
 from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.places import config_dir, private_dir, read_private, write_private
@@ -26,8 +26,8 @@ def as_agent(
     """
     if invited.role != "agent":
         raise EnrolmentError(
-            f"this join token is for a {invited.role}: use it with gossamer join TOKEN, or ask "
-            "for one for an agent (gossamer invite agent)"
+            f"this join token is for a {invited.role}: use it with "
+            f"{joined_by(invited.role)} TOKEN, or ask for one for an agent (gossamer invite agent)"
         )
     private_dir(_folder())
     begun = _folder() / f".{invited.id}.seed"

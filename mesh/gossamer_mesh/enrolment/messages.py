@@ -13,8 +13,16 @@ import msgspec
 from gossamer_mesh.identity.claims import GrantPart
 from gossamer_mesh.wire import decoded
 
-Invited: TypeAlias = Literal["agent", "client", "gateway", "admin"]
+Invited: TypeAlias = Literal["agent", "client", "gateway", "admin", "leaf"]
 """What somebody can be invited as."""
+
+_JOINED_BY: Final = {"agent": "gossamer agent join", "leaf": "gossamer mesh join"}
+
+
+def joined_by(role: str) -> str:
+    """Return the command that takes a join token for this role."""
+    return _JOINED_BY.get(role, "gossamer join")
+
 
 Reason = Literal[
     "unknown-token", "expired", "used-up", "wrong-role", "name", "name-taken", "revoked",
@@ -24,13 +32,18 @@ Reason = Literal[
 
 
 class Join(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
-    """Let this public key in. `role`: "agent", or "" for any other; `name`, `site`: if free."""
+    """Let this public key in. `name`, `site`: if they are free.
+
+    `role`: "agent", "leaf", or "" for any other. `urls`, `ca`: of a leaf, how others reach it.
+    """
 
     public: str
     role: str = ""
     name: str = ""
     site: str = ""
     sent: int = 0
+    urls: tuple[str, ...] = ()
+    ca: str = ""
 
 
 class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew"):
@@ -52,7 +65,10 @@ class Login(msgspec.Struct, frozen=True, kw_only=True, tag="login"):
 
 
 class Invite(msgspec.Struct, frozen=True, kw_only=True, tag="invite"):
-    """Make a join token. Without a `name` the joiner chooses; `uses`: how many may join."""
+    """Make a join token. Without a `name` the joiner chooses; `uses`: how many may join.
+
+    `at`: the leaf by which they join and are on the mesh; empty: the mesh's own server.
+    """
 
     role: Invited
     name: str = ""
@@ -60,6 +76,7 @@ class Invite(msgspec.Struct, frozen=True, kw_only=True, tag="invite"):
     groups: tuple[str, ...] = ()
     ttl_s: int = 3600
     uses: int = 1
+    at: str = ""
 
 
 class ListUsers(msgspec.Struct, frozen=True, kw_only=True, tag="users"):
@@ -125,6 +142,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
     `former`: keys that had the name before and were revoked, with when: a name can be given again,
     a key cannot. `free`: an administrator has said so, and whoever logs in under it may have it.
+    `urls`, `ca`: of a leaf.
     """
 
     public: str
@@ -137,6 +155,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     former: dict[str, int] = {}
     vouched: Vouched | None = None
     free: bool = False
+    urls: tuple[str, ...] = ()
+    ca: str = ""
 
     @property
     def void(self) -> dict[str, int]:
@@ -168,10 +188,19 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     taken: dict[str, str] = {}
 
 
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a site's server believes, and the addresses by which it reaches the mesh's."""
+
+    operator: str
+    system: str
+    urls: tuple[str, ...]
+
+
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True, tag="enrolled"):
     """You are let in as that: `jwt` says so to the server. `account`: what it is checked by.
 
     `until`: when who has logged in must do so again; 0: never.
+    `leaf`: what a leaf has to know besides.
     """
 
     name: str
@@ -181,6 +210,7 @@ class Enrolled(msgspec.Struct, frozen=True, kw_only=True, tag="enrolled"):
     now: int
     site: str = ""
     until: int = 0
+    leaf: Served | None = None
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,13 +229,18 @@ class Doors(msgspec.Struct, frozen=True, kw_only=True, tag="doors"):
 
 
 class Invitee(msgspec.Struct, frozen=True, kw_only=True, tag="invited"):
-    """A join token's number and what it is made of besides where the mesh is."""
+    """A join token's number and what it is made of besides where the mesh is.
+
+    `urls`, `ca`: where that is, if not where it was asked for.
+    """
 
     id: str
     jwt: str
     seed: str
     role: str
     expires: int
+    urls: tuple[str, ...] = ()
+    ca: str = ""
 
 
 class Users(msgspec.Struct, frozen=True, kw_only=True, tag="users"):

@@ -34,14 +34,17 @@ from gossamer_mesh.enrolment.messages import (
     Request,
     Revoke,
     Revoked,
+    Served,
     TakeBack,
     Token,
     User,
     Users,
+    joined_by,
 )
 from gossamer_mesh.errors import ConfigError, EnrolmentError
 from gossamer_mesh.identity.authority import Authority
 from gossamer_mesh.identity.nkey import KeyPair, kind_of
+from gossamer_mesh.permissions import LEAF
 from gossamer_mesh.vouching.person import Person
 from gossamer_mesh.vouching.trust import Trusted
 
@@ -80,7 +83,21 @@ class Draw(NamedTuple):
 class Registrar:
     """`users` and `tokens` are kept up to date by who makes the writes."""
 
-    def __init__(self, authority: Authority, lifetime_s: int, draw: Callable[[], Draw]) -> None:
+    def __init__(
+        self,
+        authority: Authority,
+        lifetime_s: int,
+        draw: Callable[[], Draw],
+        leaves: tuple[str, ...] = (),
+        void: Mapping[str, int] | None = None,
+    ) -> None:
+        """`leaves`: the addresses by which sites' servers reach the mesh's, if they may.
+
+        `void`: keys that are so, whatever became of what is kept of whom they were.
+        """
+        self._void = dict(void or {})
+        self._spoiled: dict[tuple[str, str], int] = {}
+        self._leaves = leaves
         self.users: dict[str, tuple[User, int]] = {}
         self.tokens: dict[str, tuple[Token, int]] = {}
         self._authority = authority
@@ -99,10 +116,22 @@ class Registrar:
         else:
             self.tokens[write.key] = (write.value, revision)
 
+    def spoil(self, bucket: str, key: str, revision: int) -> None:
+        """Take in that a bucket has something there that no registrar has written.
+
+        What is known of that key still holds, and goes over it with the next write.
+        """
+        if bucket == subjects.USERS_BUCKET and key in self.users:
+            self.users[key] = (self.users[key][0], revision)
+        elif bucket == subjects.TOKENS_BUCKET and key in self.tokens:
+            self.tokens[key] = (self.tokens[key][0], revision)
+        else:
+            self._spoiled[bucket, key] = revision
+
     def revision(self, bucket: str, key: str) -> int:
         """Return the revision that we know of; 0: of none."""
         known = self.users if bucket == subjects.USERS_BUCKET else self.tokens
-        return known[key][1] if key in known else 0
+        return known[key][1] if key in known else self._spoiled.get((bucket, key), 0)
 
     def forget(self, bucket: str, key: str) -> None:
         """Take in that a bucket has nothing there."""
@@ -114,7 +143,7 @@ class Registrar:
 
     def revoked(self) -> Mapping[str, int]:
         """Return the keys that are void, with since when."""
-        void: dict[str, int] = {}
+        void = dict(self._void)
         for user, _ in self.users.values():
             void.update(user.void)
         return void
@@ -177,6 +206,8 @@ class Registrar:
         name = self._free_name(token, request, now)
         site = (token.site or request.site or DEFAULT_SITE) if token.role == AGENT else token.site
         user = self._user(name, request.public, token, _name(site, "site") if site else "", now)
+        if token.role == LEAF:
+            user = msgspec.structs.replace(user, urls=request.urls, ca=request.ca)
         taken = msgspec.structs.replace(token, taken={**token.taken, request.public: name})
         # The token first: a name that is given back is easier borne than a token used twice.
         return Decision(
@@ -191,9 +222,9 @@ class Registrar:
 
     @staticmethod
     def _check_role(token: Token, request: Join) -> None:
-        if (token.role == AGENT) == (request.role == AGENT):
+        right = joined_by(token.role)
+        if right == joined_by(request.role):
             return
-        right = "gossamer agent join" if token.role == AGENT else "gossamer join"
         raise _no(
             "wrong-role", f"this join token is for {_a(token.role)}: use it with {right} TOKEN"
         )
@@ -287,6 +318,7 @@ class Registrar:
             by=(by.issuer, by.subject) if by else None,
         )
         account = self._authority.account_token(now, self.revoked())
+        leaf = self._served(now) if user.role == LEAF else None
         return Enrolled(
             name=name,
             role=user.role,
@@ -295,7 +327,12 @@ class Registrar:
             site=user.site,
             now=now,
             until=login.until if login else 0,
+            leaf=leaf,
         )
+
+    def _served(self, now: int) -> Served:
+        operator, system = self._authority.operator_token(now), self._authority.system_token(now)
+        return Served(operator=operator, system=system, urls=self._leaves)
 
     # -- logging in --------------------------------------------------------------------------
 
@@ -320,7 +357,7 @@ class Registrar:
         match request:
             case Invite():
                 self._check_invite(request, now)
-                token, invitee = self.invite(request, now)
+                token, invitee = self._invite(request, now)
                 return Decision(invitee, (Write(subjects.TOKENS_BUCKET, invitee.id, token, 0),))
             case ListUsers():
                 found = {name: user for name, (user, _) in sorted(self.users.items())}
@@ -336,6 +373,11 @@ class Registrar:
         if request.name:
             probe = Token(role=request.role, expires=0, name=request.name)
             self._free_name(probe, Join(public=""), now)
+        if request.role == LEAF and not self._leaves:
+            raise _no("wrong-role", "this mesh listens for no leaves: it has to be made "
+                                "with gossamer mesh init --leaves HOST:PORT")  # fmt: skip
+        if request.at:
+            self._check_leaf(request, now)
         for group in request.groups:
             _name(group, "group")
         if request.site:
@@ -350,6 +392,24 @@ class Registrar:
                 f"a join token that lasts {request.ttl_s} s: allowed are 1 s to "
                 f"{MOST_TTL_S // DAY_S} days",
             )
+
+    def _invite(self, request: Invite, now: int) -> tuple[Token, Invitee]:
+        if not request.at:
+            return self.invite(request, now)
+        leaf = self.users[request.at][0]
+        if request.role == AGENT and not request.site:
+            request = msgspec.structs.replace(request, site=leaf.site or request.at)
+        token, invitee = self.invite(request, now)
+        return token, msgspec.structs.replace(invitee, urls=leaf.urls, ca=leaf.ca)
+
+    def _check_leaf(self, request: Invite, now: int) -> None:
+        leaf = self.users.get(request.at)
+        if leaf is None or leaf[0].role != LEAF or not leaf[0].live(now):
+            raise _no("unknown-user", f"no leaf {request.at!r} has joined, or it is no "
+                                "more: gossamer users lists who has")  # fmt: skip
+        if request.role in (LEAF, "admin"):
+            raise _no("wrong-role", f"{_a(request.role)} joins at the mesh's own server, "
+                                "not at a leaf's")  # fmt: skip
 
     def invite(self, request: Invite, now: int) -> tuple[Token, Invitee]:
         """Make a join token: what is kept of it, and what is handed out."""

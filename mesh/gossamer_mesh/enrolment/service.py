@@ -19,6 +19,7 @@ from gossamer_mesh.enrolment import messages
 from gossamer_mesh.enrolment.granting import Put
 from gossamer_mesh.enrolment.messages import Answer, Enrolled, Login, Request
 from gossamer_mesh.enrolment.registrar import Decision, Registrar, Write, refusal, refused
+from gossamer_mesh.enrolment.sealed import Open, Seal
 from gossamer_mesh.errors import EnrolmentError, MeshError, ProtocolError
 from gossamer_mesh.link import Entry, Link, Message
 from gossamer_mesh.vouching.desk import Desk
@@ -57,11 +58,14 @@ class Service:
         revoke: Callable[[Mapping[str, int]], None],
         clock: Callable[[], float] = time.time,
         desk: Desk | None = None,
+        seal: Seal | Open | None = None,
     ) -> None:
         """`revoke` makes these keys void at the server; it may block, and has its own thread.
 
-        `desk` looks at what people log in with; without one the mesh believes no issuer.
+        `desk` looks at what people log in with; without one the mesh believes no issuer. `seal`:
+        how what is kept is known to be a registrar's.
         """
+        self._seal = seal or Open()
         self._link = link
         self._registrar = registrar
         self._revoke = revoke
@@ -111,9 +115,11 @@ class Service:
             return
         users = bucket == subjects.USERS_BUCKET
         try:
-            value = (messages.decode_user if users else messages.decode_token)(entry.value)
+            data = self._seal.read(bucket, entry.key, entry.value)
+            value = (messages.decode_user if users else messages.decode_token)(data)
         except ProtocolError as error:
             _log.warning("%s in bucket %s: %s", entry.key, bucket, error)
+            self._registrar.spoil(bucket, entry.key, entry.revision)
             return
         self._registrar.learn(Write(bucket, entry.key, value, 0), entry.revision)
 
@@ -121,7 +127,8 @@ class Service:
 
     def _heard(self, message: Message) -> None:
         what, speaker = subjects.enrolment_parts(message.subject)
-        if not message.reply.startswith(f"{subjects.inbox_root(speaker)}."):
+        root = (subjects.told_root if what == "admin" else subjects.inbox_root)(speaker)
+        if not message.reply.startswith(f"{root}."):
             _log.warning("%s asked to be answered at %r", speaker, message.reply[:200])
             return
         try:
@@ -183,7 +190,8 @@ class Service:
             self._done(asked, decision)
             return
         write = decision.writes[number]
-        bucket, data = self._buckets[write.bucket], messages.encode(write.value)
+        bucket = self._buckets[write.bucket]
+        data = self._seal.put(write.bucket, write.key, messages.encode(write.value))
 
         def written(outcome: int | MeshError | None) -> None:
             if isinstance(outcome, int):

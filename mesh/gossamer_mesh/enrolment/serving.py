@@ -15,6 +15,7 @@ from gossamer_mesh import server, subjects
 from gossamer_mesh.access import Access
 from gossamer_mesh.enrolment import messages
 from gossamer_mesh.enrolment.home import Home
+from gossamer_mesh.enrolment.sealed import Open, Seal
 from gossamer_mesh.enrolment.service import Service
 from gossamer_mesh.errors import MeshError, ServerError
 from gossamer_mesh.founding import OWNER
@@ -36,6 +37,8 @@ class Enrolling:
     def __init__(self, home: Home) -> None:
         """Connect and serve; `ConnectError` when the server is not there."""
         self._home = home
+        heard = home.settings.leaves is not None
+        self._seal = Seal(home.authority.scopes["registrar"]) if heard else Open()
         pair, now = KeyPair.new("user"), int(time.time())
         jwt = home.authority.issuer("registrar").vouch(subjects.REGISTRAR, pair.public, now)
         access = Access(home.local_url, jwt=jwt, seed=pair.seed, ca=home.ca)
@@ -45,7 +48,7 @@ class Enrolling:
             self._known_from_the_start()
             self._registrar = home.registrar()
             desk = Desk(home.trust.read)
-            Service(self._link, self._registrar, self._revoke, desk=desk).start()
+            Service(self._link, self._registrar, self._revoke, desk=desk, seal=self._seal).start()
         except BaseException:
             self._link.close()
             raise
@@ -54,12 +57,15 @@ class Enrolling:
         """Put into the buckets who and what was there before there was a server."""
         users = self._link.key_value(subjects.USERS_BUCKET)
         tokens = self._link.key_value(subjects.TOKENS_BUCKET)
-        _create(users, OWNER, messages.encode(self._home.owner))
+        seal = self._seal
+        owner = messages.encode(self._home.owner)
+        _create(users, OWNER, seal.put(subjects.USERS_BUCKET, OWNER, owner))
         now = time.time()
         first = self._home.settings.first
         for number, token in first.items():
             if token.expires > now:
-                _create(tokens, number, messages.encode(token))
+                data = messages.encode(token)
+                _create(tokens, number, seal.put(subjects.TOKENS_BUCKET, number, data))
 
     def _revoke(self, void: Mapping[str, int]) -> None:
         """Make these keys void at the server, now and after its next start."""

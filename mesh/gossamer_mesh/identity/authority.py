@@ -236,8 +236,12 @@ class Authority:
 
 
 def _template(role: Role) -> Template:
-    says, hears = permissions.of(role)
-    template = Template(pub=_only(says), sub=_only(hears))
+    says, hears, never = permissions.of(role)
+    template = Template(
+        pub=_only(says, never),
+        sub=_only(hears, never),
+        allowed_connection_types=permissions.ways(role),
+    )
     if role not in permissions.PUBLIC:
         return template
     return msgspec.structs.replace(
@@ -245,9 +249,9 @@ def _template(role: Role) -> Template:
     )
 
 
-def _only(allowed: tuple[str, ...]) -> Subjects:
+def _only(allowed: tuple[str, ...], denied: tuple[str, ...] = ()) -> Subjects:
     # To the server an empty list is no list, and all is allowed.
-    return Subjects(allow=allowed, deny=() if allowed else (">",))
+    return Subjects(allow=allowed, deny=denied if allowed else (">",))
 
 
 def _id() -> str:

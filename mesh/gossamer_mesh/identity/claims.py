@@ -45,10 +45,14 @@ class Subjects(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user may do whom a scoped key vouches for; `{{name()}}` stands for the user's name."""
+    """What a user may do whom a scoped key vouches for; `{{name()}}` stands for the user's name.
+
+    `allowed_connection_types`: how it may come, as nats-server calls that.
+    """
 
     pub: Subjects
     sub: Subjects
+    allowed_connection_types: tuple[str, ...]
     subs: int = NO_LIMIT
     data: int = NO_LIMIT
     payload: int = NO_LIMIT

@@ -7,7 +7,7 @@ import contextlib
 import datetime as dt
 import functools
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, cast
 
 from gossamer_mesh import subjects
 from gossamer_mesh.errors import ConnectError, MeshError, ServerError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
     from gossamer_mesh.link.nats import NatsLink
+
+P = ParamSpec("P")
 
 RETRY_S: Final = 0.2
 REQUEST_S: Final = 2.0
@@ -127,26 +129,26 @@ class NatsKeyValue:
         link.on_status(self._status)
 
     def put(self, key: str, value: bytes, done: Callable[[int | MeshError], None]) -> None:
-        self._start(self._put(key, value, done))
+        self._start(self._put, key, value, done)
 
     def create(
         self, key: str, value: bytes, done: Callable[[int | MeshError | None], None]
     ) -> None:
-        self._start(self._create(key, value, done))
+        self._start(self._create, key, value, done)
 
     def update(
         self, key: str, value: bytes, revision: int, done: Callable[[int | MeshError | None], None]
     ) -> None:
-        self._start(self._update(key, value, revision, done))
+        self._start(self._update, key, value, revision, done)
 
     def get(self, key: str, done: Callable[[Entry | MeshError | None], None]) -> None:
-        self._start(self._get(key, done))
+        self._start(self._get, key, done)
 
     def stored_at(self, key: str, done: Callable[[float | MeshError | None], None]) -> None:
-        self._start(self._stored_at(key, done))
+        self._start(self._stored_at, key, done)
 
     def delete(self, key: str, done: Callable[[MeshError | None], None], at: int = 0) -> None:
-        self._start(self._delete(key, done, at))
+        self._start(self._delete, key, done, at)
 
     def watch(self, deliver: Callable[[Entry | None], None]) -> _Watch:
         watch = _Watch(self._watches, deliver)
@@ -154,8 +156,11 @@ class NatsKeyValue:
         self._link.post(functools.partial(self._begin, watch))
         return watch
 
-    def _start(self, coro: Coroutine[object, object, None]) -> None:
-        self._link.post(functools.partial(self._link.spawn, coro))
+    def _start(
+        self, work: Callable[P, Coroutine[object, object, None]], *args: P.args, **rest: P.kwargs
+    ) -> None:
+        # Made there: a link that closes first would never wait for it.
+        self._link.post(lambda: self._link.spawn(work(*args, **rest)))
 
     def _begin(self, watch: _Watch) -> None:
         if watch in self._watches:

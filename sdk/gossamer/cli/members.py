@@ -23,6 +23,7 @@ from gossamer_mesh.enrolment.messages import (
     Revoked,
     User,
     Users,
+    joined_by,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("role", type=click.Choice(("agent", "client", "gateway", "admin")))
+@click.argument("role", type=click.Choice(("agent", "client", "gateway", "admin", "leaf")))
 @click.option("--name", default="", help="What it must be called; without, who joins chooses.")
 @click.option("--site", default="", help="The site that an agent belongs to.")
 @click.option("--group", "groups", multiple=True, help="A group that a person is in; repeatable.")
@@ -39,10 +40,11 @@ if TYPE_CHECKING:
     "--ttl", "ttl_s", default="1h", callback=duration, show_default=True,
     help="How long the token can be used.",
 )  # fmt: skip
+@click.option("--at", default="", metavar="LEAF", help="By which site's server they join and stay.")
 @click.option("--uses", type=click.IntRange(1), default=1, show_default=True, help="How often.")
 @context_option
 @pass_face
-def invite(
+def invite(  # noqa: PLR0913  one argument an option, all by name
     face: Face,
     *,
     role: Invited,
@@ -51,22 +53,25 @@ def invite(
     groups: tuple[str, ...],
     ttl_s: int,
     uses: int,
+    at: str,
     target_mesh: str | None,
 ) -> None:
-    """Make a token with which somebody joins the mesh as ROLE: agent, client, gateway or admin.
+    """Make a token with which somebody joins the mesh as ROLE.
+
+    ROLE is agent, client, gateway, admin or, for the server of a site, leaf.
 
     Whoever has the token can join until it is used, so hand it on as you would a password.
     """
     access = admin(target_mesh)
-    request = Invite(role=role, name=name, site=site, groups=groups, ttl_s=ttl_s, uses=uses)
+    request = Invite(role=role, name=name, site=site, groups=groups, ttl_s=ttl_s, uses=uses, at=at)
     invitee = registrar.ask_as_admin(access, request, Invitee)
-    token = invitation.written(invitation.to(_mesh(target_mesh), access, invitee))
+    reached = _reached(access, invitee)
+    token = invitation.written(invitation.to(_mesh(target_mesh), reached, invitee))
     data = {"token": token, "role": role, "expires": invitee.expires}
     # The token alone: it is piped, or copied.
     face.show(data, lambda: click.echo(token))
     if not face.json:
-        how = "gossamer agent join" if role == "agent" else "gossamer join"
-        click.echo(f"to be used with: {how} TOKEN (or - to read it), until "
+        click.echo(f"to be used with: {joined_by(role)} TOKEN (or - to read it), until "
                    f"{invitation.shown(invitee.expires)}", err=True)  # fmt: skip
 
 
@@ -135,6 +140,14 @@ def admin(target: str | None) -> Access:
             f"{known.role or 'with a password'}: ask one, or choose another --context"
         )
     return access
+
+
+def _reached(access: Access, invitee: Invitee) -> Access:
+    """Return how who is invited reaches the mesh: as we do, or by a site's server."""
+    if not invitee.urls:
+        return access
+    url, *more = invitee.urls
+    return msgspec.structs.replace(access, url=url, more=tuple(more), ca=invitee.ca, proxied=False)
 
 
 def _mesh(target: str | None) -> str:

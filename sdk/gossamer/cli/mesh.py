@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -13,11 +14,15 @@ import click
 from gossamer import contexts
 from gossamer.cli import trusting
 from gossamer.cli.face import Command, Face, Failure, Group, pass_face
-from gossamer.cli.options import duration
+from gossamer.cli.options import duration, token_argument
 from gossamer_mesh.enrolment import door, invitation
 from gossamer_mesh.enrolment.home import Home
+from gossamer_mesh.enrolment.invitation import Invitation
 from gossamer_mesh.enrolment.serving import Enrolling, Serving
-from gossamer_mesh.subjects import check_name
+from gossamer_mesh.enrolment.site import Site
+from gossamer_mesh.enrolment.site_serving import SiteServing
+from gossamer_mesh.server import Server
+from gossamer_mesh.subjects import as_name, check_name
 from gossamer_mesh.units import show_seconds
 from gossamer_mesh.vouching.trust import Trusted, checked
 
@@ -83,6 +88,12 @@ def mesh() -> None:
 @click.option(
     "--audience", default="", help="For whom it makes them; gossamer mesh trust has more."
 )
+@click.option(
+    "--leaves",
+    default="",
+    metavar="HOST:PORT",
+    help="Where it listens for the servers of sites (gossamer invite leaf), like 0.0.0.0:7422.",
+)
 @pass_face
 def init(  # noqa: PLR0913  click gives each option by itself
     face: Face,
@@ -96,6 +107,7 @@ def init(  # noqa: PLR0913  click gives each option by itself
     key: str | None,
     websocket: str,
     proxy: str,
+    leaves: str,
     **vouched: Any,
 ) -> None:
     """Make the mesh NAME: its keys, its certificates, and you as its owner.
@@ -118,6 +130,7 @@ def init(  # noqa: PLR0913  click gives each option by itself
         key=key or "",
         websocket=websocket,
         proxy=proxy,
+        leaves=leaves,
     )
     contexts.save(name, access)
     contexts.use(name)
@@ -153,21 +166,77 @@ for each in (trusting.trust, trusting.distrust, trusting.address):
 
 
 @mesh.command(cls=Command)
+@token_argument
+@click.option(
+    "--listen",
+    default="127.0.0.1:4222",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where the site's server listens; off loopback it is encrypted.",
+)
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    help="A name or address by which the site reaches it, the best first; repeatable.",
+)
+@click.option("--name", default="", help="What the leaf is called, where the token leaves it open.")
+@pass_face
+def join(face: Face, *, token: Invitation, listen: str, hosts: tuple[str, ...], name: str) -> None:
+    """Make a server for a site with a TOKEN for a leaf: it dials out to the mesh's own.
+
+    Agents and clients at the site join by it (gossamer invite agent --at NAME), and what is local
+    goes on while the mesh's server is not reached. TOKEN may be - or @FILE.
+    """
+    wanted = name or as_name(os.uname().nodename, "site")
+    site = Site.join(token, listen, name=wanted, hosts=hosts, warn=face.warn)
+    settings = site.settings
+    data = {"mesh": site.mesh, "name": settings.name, "url": settings.url, "path": str(site.path)}
+    said = (
+        f"leaf {settings.name} of the mesh {site.mesh}, at {settings.url}\n"
+        f"serve it:     gossamer mesh serve {site.mesh}\n"
+        f"others join:  gossamer invite agent --at {settings.name}, where an admin is"
+    )
+    face.show(data, lambda: click.echo(said))
+
+
+@mesh.command(cls=Command)
 @click.argument("name")
 @pass_face
 def serve(face: Face, *, name: str) -> None:
     """Run the server of the mesh NAME and let people in, until Ctrl-C or SIGTERM.
 
-    With --json it prints one line when it is ready.
+    Where a site has joined with gossamer mesh join, run the site's. With --json it prints one line
+    when it is ready.
     """
+    site = Site.load(name)
+    if site is not None:
+        _serve_site(face, site)
+        return
     home = Home.load(name)
     _log(face)
     stopped = _signals()
     with Serving(home) as serving:
         _ready(face, home)
-        while not stopped.wait(LOOK_S):
-            if not serving.server.alive():
-                raise Failure(f"the server has ended: see {serving.server.log}")
+        _stay(serving.server, stopped)
+
+
+def _serve_site(face: Face, site: Site) -> None:
+    _log(face)
+    stopped = _signals()
+    settings = site.settings
+    with SiteServing(site) as serving:
+        data = {"ready": True, "mesh": site.mesh, "leaf": settings.name, "url": settings.url}
+        said = f"leaf {settings.name} of the mesh {site.mesh} is served at {settings.url}"
+        face.show(data, lambda: click.echo(said))
+        sys.stdout.flush()
+        _stay(serving.server, stopped)
+
+
+def _stay(server: Server, stopped: threading.Event) -> None:
+    while not stopped.wait(LOOK_S):
+        if not server.alive():
+            raise Failure(f"the server has ended: see {server.log}")
 
 
 @click.command(cls=Command)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -121,6 +122,17 @@ def test_keys_are_kept_for_their_owner_only(tmp_path: Path):
     path.chmod(0o644)
     with pytest.raises(ConfigError, match=f"chmod 600 {path}"):
         Authority.load(path)
+
+
+def test_a_mesh_of_before_there_were_leaves_has_a_key_for_them_and_keeps_it(tmp_path: Path):
+    path = tmp_path / "keys.json"
+    AUTHORITY.save(path)
+    keys = json.loads(path.read_text())
+    del keys["scopes"]["leaf"]
+    path.write_text(json.dumps(keys))
+    made = Authority.load(path)
+    assert made.scopes["agent"].seed == AUTHORITY.scopes["agent"].seed
+    assert Authority.load(path).scopes["leaf"].seed == made.scopes["leaf"].seed
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"null", b'{"name": 1}', b"\xff"])

@@ -83,7 +83,43 @@ def test_nobody_but_the_founder_touches_streams_and_nobody_deletes_them(role):
             assert may == (role == "founder" and verb == "CREATE")
 
 
-@pytest.mark.parametrize("role", permissions.ROLES)
+ORDINARY = [role for role in permissions.ROLES if role != permissions.LEAF]
+
+
+@pytest.mark.parametrize("spell", [*SAID_BY_AGENTS, *SAID_BY_CALLERS])
+def test_a_leaf_carries_what_agents_and_callers_say(spell):
+    for name in ("pi", "other", ADA, EVE):
+        said = any(may_say(role, name.split(".")[0], spell(name)) for role in ("agent", "client"))
+        assert not said or may_say("leaf", "site-x", spell(name))
+
+
+@pytest.mark.parametrize("spell", HEARD_BY_CALLERS)
+def test_a_leaf_carries_what_callers_hear(spell):
+    assert may_hear("leaf", "site-x", spell(ADA))
+    assert may_hear("leaf", "site-x", subjects.run("pi", ADA))
+    assert may_hear("leaf", "site-x", subjects.heartbeat("field", "pi"))
+
+
+def test_a_leaf_carries_nothing_of_administration_and_no_grant():
+    assert may_say("admin", "ada", subjects.enrol_admin("ada"))
+    assert not may_say("leaf", "site-x", subjects.enrol_admin("ada"))
+    assert may_hear("admin", "ada", subjects.told(ADA, 1))
+    assert not may_hear("admin", "eve", subjects.told(ADA, 1))
+    assert not may_hear("leaf", "site-x", subjects.told(ADA, 1))
+    assert not may_hear("leaf", "site-x", subjects.enrol_join("gsm-1"))
+    for bucket in (subjects.GRANTS_BUCKET, subjects.USERS_BUCKET, subjects.TOKENS_BUCKET):
+        assert not may_say("leaf", "site-x", subjects.written(bucket, "x"))
+    for bucket in (subjects.USERS_BUCKET, subjects.TOKENS_BUCKET):
+        assert not may_say("leaf", "site-x", f"$JS.API.CONSUMER.CREATE.KV_{bucket}")
+
+
+def test_only_a_leaf_comes_as_a_server():
+    for role in permissions.ROLES:
+        served = [each for each in permissions.ways(role) if each.startswith("LEAFNODE")]
+        assert bool(served) == (role == "leaf")
+
+
+@pytest.mark.parametrize("role", ORDINARY)
 def test_nobody_hears_or_says_everything(role):
     for subject in ("gsm.v1.run.pi.mallory.s1", "anything", "$SYS.REQ.SERVER.PING"):
         assert not may_say(role, "ada", subject)

@@ -40,14 +40,14 @@ LIFETIME_S = 86_400
 class Office:
     """A registrar whose writes are made at once; it counts revisions as a bucket does."""
 
-    def __init__(self) -> None:
+    def __init__(self, leaves=()) -> None:
         numbers = itertools.count(1)
 
         def draw() -> Draw:
             return Draw(f"gsm-{next(numbers):04}", KeyPair.new("user"))
 
         self.authority = Authority.new("lab")
-        self.registrar = Registrar(self.authority, LIFETIME_S, draw)
+        self.registrar = Registrar(self.authority, LIFETIME_S, draw, leaves)
         self.now = NOW
         self.made = []
         self._revisions = itertools.count(1)
@@ -343,3 +343,89 @@ def test_who_is_no_administrator_grants_nothing(office, what):
     decision = office.decide(what, "ada", request)
     assert decision.answer.reason == "unreadable"
     assert decision.put is None
+
+
+# -- leaves -------------------------------------------------------------------------------------
+
+HUB = ("tls://hub:7422",)
+
+
+def test_a_leaf_is_told_whom_to_believe_and_who_joins_by_it_where_it_is():
+    office = Office(HUB)
+    token = office.invite("leaf", name="site-x")
+    reached = {"urls": ("tls://leaf:4222",), "ca": "theirs"}
+    answer = office.join(token, role="leaf", **reached)
+    assert isinstance(answer, Enrolled)
+    assert answer.leaf is not None
+    assert answer.leaf.urls == HUB
+    witness = Witness(answer.account)
+    assert witness.recognise(answer.jwt, "site-x", NOW).role == "leaf"
+    invitee = office.ask("admin", "owner", Invite(role="agent", at="site-x"))
+    assert (invitee.urls, invitee.ca) == (reached["urls"], reached["ca"])
+    assert office.join(invitee.id, "pi-7").site == "site-x"
+    invitee = office.ask("admin", "owner", Invite(role="agent", at="site-x", site="roof"))
+    assert office.join(invitee.id, "pi-8").site == "roof"
+
+
+def test_others_are_told_nothing_of_the_kind():
+    office = Office(HUB)
+    answer = office.join(office.invite())
+    assert answer.leaf is None
+    assert office.ask("admin", "owner", Invite(role="agent")).urls == ()
+
+
+def test_a_token_for_a_leaf_makes_nobody_else():
+    office = Office(HUB)
+    token = office.invite("leaf", name="site-x")
+    for role in ("agent", ""):
+        answer = office.join(token, role=role)
+        assert isinstance(answer, Refused)
+        assert "gossamer mesh join TOKEN" in answer.message
+    answer = office.join(office.invite("client"), role="leaf")
+    assert "gossamer join TOKEN" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("invite", "said"),
+    [
+        (Invite(role="agent", at="nowhere"), "no leaf 'nowhere' has joined"),
+        (Invite(role="agent", at="pi"), "no leaf 'pi' has joined"),
+        (Invite(role="admin", at="site-x"), "an admin joins at the mesh's own server"),
+        (Invite(role="leaf", at="site-x"), "a leaf joins at the mesh's own server"),
+        (Invite(role="agent", at="gone"), "no leaf 'gone' has joined"),
+    ],
+)
+def test_who_cannot_be_invited_to_a_leaf_is_refused_with_the_reason(invite, said):
+    office = Office(HUB)
+    office.join(office.invite(), "pi")
+    for name in ("site-x", "gone"):
+        office.join(office.invite("leaf", name=name), role="leaf")
+    office.ask("admin", "owner", Revoke(name="gone"))
+    answer = office.ask("admin", "owner", invite)
+    assert isinstance(answer, Refused)
+    assert said in answer.message
+
+
+def test_a_mesh_that_hears_no_leaves_invites_none():
+    answer = Office().ask("admin", "owner", Invite(role="leaf"))
+    assert isinstance(answer, Refused)
+    assert "gossamer mesh init --leaves" in answer.message
+
+
+def test_what_no_registrar_has_written_changes_nothing_and_is_gone_with_the_next_write():
+    office = Office(HUB)
+    office.join(office.invite(), "pi")
+    office.registrar.spoil(subjects.USERS_BUCKET, "pi", 900)
+    office.registrar.spoil(subjects.USERS_BUCKET, "new", 901)
+    decision = office.decide("admin", "owner", Revoke(name="pi"))
+    assert [(write.key, write.revision) for write in decision.writes] == [("pi", 900)]
+    token = office.invite()
+    answer = office.join(token, "new")
+    assert isinstance(answer, Enrolled)
+    assert office.made[-1].revision == 901
+
+
+def test_what_is_void_stays_so_whatever_is_kept_of_it():
+    key = KeyPair.new("user")
+    void = Registrar(Authority.new("lab"), LIFETIME_S, lambda: None, HUB, {key.public: NOW})
+    assert void.revoked() == {key.public: NOW}
