@@ -58,7 +58,7 @@ def test_a_visitor_vouches_for_its_own_key_in_the_scope_of_visitors():
     assert claims.sub == key.public
     assert claims.iss == AUTHORITY.scopes["visitor"].public
     assert claims.exp == 0
-    says, hears = permissions.of("visitor")
+    says, hears, _ = permissions.of("visitor")
     assert says == (subjects.enrol_login(permissions.KEY),)
     assert hears == (subjects.all_inboxes(permissions.KEY),)
 
