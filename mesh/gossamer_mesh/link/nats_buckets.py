@@ -4,6 +4,9 @@ JetStream answers on any subject that a request names, in the account's name: wh
 anything could have the answer kept as the value of another's key. nats-server refuses a reply
 subject that begins with its own `_R_.`, so that is where buckets take what is written
 (`subjects.written`); it is kept, and read, under `$KV.` as ever.
+
+Nor may a header that comes with a value say what becomes of others: a stream that takes rollups
+is emptied, of everybody's keys, by whoever may write one of its own.
 """
 
 from __future__ import annotations
@@ -32,6 +35,11 @@ class Buckets(JetStreamContext):
         transform = SubjectTransform(src=taken, dest=subjects.kept(bucket, ">"))
         parent = cast("Any", super())
         made: StreamInfo = await parent.add_stream(
-            config, subjects=[taken], subject_transform=transform, **params
+            config,
+            subjects=[taken],
+            subject_transform=transform,
+            allow_rollup_hdrs=False,
+            allow_msg_ttl=False,
+            **params,
         )
         return made
