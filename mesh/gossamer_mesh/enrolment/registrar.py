@@ -451,9 +451,10 @@ class Registrar:
 
     def _revoke(self, request: Revoke, now: int) -> Decision:
         user, revision = self._found(request.name)
-        if user.revoked:
+        if user.revoked and not user.free:
             return Decision(Revoked(name=request.name), revokes=True)
-        revoked = msgspec.structs.replace(user, revoked=now)
+        # Nor is the name free any more, if it was.
+        revoked = msgspec.structs.replace(user, revoked=user.revoked or now, free=False)
         write = Write(subjects.USERS_BUCKET, request.name, revoked, revision)
         return Decision(Revoked(name=request.name), (write,), revokes=True)
 

@@ -21,6 +21,7 @@ from gossamer_mesh.enrolment.messages import (
     Refused,
     Renew,
     Revoke,
+    Revoked,
 )
 from gossamer_mesh.enrolment.registrar import Draw, Registrar
 from gossamer_mesh.identity import claims
@@ -258,6 +259,21 @@ def test_who_is_readmitted_logs_in_with_a_new_key_and_the_old_ones_stay_void(off
     assert isinstance(office.login(), Enrolled)
     assert office.registrar.revoked() == {old.public: NOW}
     assert refused(office.renew("ada", old)) == "unknown-user"
+
+
+def test_who_is_revoked_again_before_logging_in_again_does_not(office):
+    office.login()
+    office.admin(Revoke(name="ada"))
+    office.admin(Readmit(name="ada"))
+    before = office.registrar.revoked()
+    assert isinstance(office.admin(Revoke(name="ada")), Revoked)
+    assert refused(office.login()) == "revoked"
+    assert office.registrar.revoked() == before
+    office.login(office.person("bob", "2"))
+    office.now += 10 * WEEK_S
+    office.admin(Readmit(name="bob"))
+    office.admin(Revoke(name="bob"))
+    assert refused(office.login(office.person("bob", "2"))) == "revoked"
 
 
 def test_an_issuer_that_is_believed_no_more_has_nobody_renewed(office):
