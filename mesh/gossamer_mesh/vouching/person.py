@@ -154,7 +154,7 @@ def _name(claims: Mapping[str, Any], trusted: Trusted) -> str:
             "take another claim (gossamer mesh trust --claim)",
         )
     found = _as_name(said)
-    if not found or found.startswith(subjects.OWN_NAMES):
+    if not _is_name(found) or found.startswith(subjects.OWN_NAMES):
         raise _no(
             "name", f"nobody can be called {said[:80]!r} on a mesh: have it take another claim "
             "(gossamer mesh trust --claim)"
@@ -165,7 +165,7 @@ def _name(claims: Mapping[str, Any], trusted: Trusted) -> str:
 def _as_name(said: str) -> str:
     """Return a name that can be one token of a subject; long ones end in a digest of the whole."""
     found = subjects.as_name(said, "")
-    if len(said) <= _LONGEST:
+    if not found or len(said) <= _LONGEST:
         return found
     tail = hashlib.sha256(said.encode()).hexdigest()[:_TAIL]
     return f"{found[: _LONGEST - _TAIL - 1]}-{tail}"
