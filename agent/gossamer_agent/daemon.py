@@ -46,7 +46,7 @@ from gossamer_mesh import audited, capability, subjects, wire
 from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.blob import SHARED_MEMORY, Depot, Store
 from gossamer_mesh.bus import Bus, open_bus
-from gossamer_mesh.enrolment import renewal
+from gossamer_mesh.enrolment import renewal, returning
 from gossamer_mesh.errors import (
     ConfigError,
     LinkClosedError,
@@ -128,6 +128,7 @@ def run(
     """
     name = subjects.session(config.name, secrets.token_hex(4))
     standing = Standing(access)
+    returning.allow(standing)
     expulsion = Expulsion(config.name)
     link = _admitted(standing, name, expulsion)
     renewal.keep_up(link, config.name, standing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -26,7 +27,8 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     empty: whoever the system trusts. `file`: where it is to be kept when it is renewed; not saved.
     `account`: the mesh's token, by which an agent knows its callers. `more`: addresses to try
     where `url` is not reached, in this order. `proxied`: at `wss://` somebody's proxy ends the
-    encryption, and shows a certificate of its own, which the system trusts.
+    encryption, and shows a certificate of its own, which the system trusts. `visitors`: the seed of
+    what vouches for visitors, as one of whom we can come back when our token has expired.
     """
 
     url: str
@@ -39,6 +41,7 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     account: str = ""
     more: tuple[str, ...] = ()
     proxied: bool = False
+    visitors: str = ""
     file: str = ""
 
     @property
@@ -80,11 +83,19 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Standing:
-    """A party's access as it is now: renewed while its links live, and used by their next try."""
+    """A party's access as it is now: renewed while its links live, and used by their next try.
+
+    `back`: what has an access that has lapsed vouched for again, if anything can; it blocks.
+    """
 
     def __init__(self, access: Access) -> None:
         self.access = access
+        self.back: Callable[[], None] | None = None
         self._found = ""
+
+    def lapsed(self, now: float) -> bool:
+        """Whether the token has expired by this machine's clock, `now` in seconds since 1970."""
+        return 0 < self.access.expires <= now
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -79,6 +79,10 @@ class Mesh(Submitter):
         from gossamer_mesh.link.nats import NatsLink  # noqa: PLC0415  slow: only to connect
 
         name, standing = new_name(access.name), Standing(access)
+        if access.visitors:
+            from gossamer_mesh.enrolment import returning  # noqa: PLC0415  of no use elsewhere
+
+            returning.allow(standing)
         try:
             link = NatsLink.connect(standing, name=name)
         except BaseException:

@@ -6,8 +6,8 @@ import secrets
 from typing import TypeVar
 
 from gossamer_mesh import subjects
-from gossamer_mesh.access import Access
-from gossamer_mesh.enrolment import asking, messages
+from gossamer_mesh.access import Access, Standing
+from gossamer_mesh.enrolment import asking, messages, returning
 from gossamer_mesh.enrolment.asking import Asker
 from gossamer_mesh.enrolment.messages import Enrolled, Renew, Request
 from gossamer_mesh.errors import ConfigError
@@ -33,7 +33,9 @@ def renewed(access: Access) -> Access:
 
 def _ask(access: Access, subject: str, request: Request, kind: type[T]) -> T:
     party = subjects.session(access.name, secrets.token_hex(6))
-    link = NatsLink.connect(access, name=party)
+    standing = Standing(access)
+    returning.allow(standing)
+    link = NatsLink.connect(standing, name=party)
     try:
         return Asker(link, party).ask(subject, request, kind)
     finally:

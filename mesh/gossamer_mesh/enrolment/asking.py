@@ -141,4 +141,6 @@ def enrol(
 
 def renewed(access: Access, answer: Enrolled) -> Access:
     """Return `access` as the registrar has vouched for it anew."""
-    return msgspec.structs.replace(access, jwt=answer.jwt, account=answer.account)
+    return msgspec.structs.replace(
+        access, jwt=answer.jwt, account=answer.account, visitors=answer.visitors
+    )

@@ -16,7 +16,7 @@ import msgspec
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access
 from gossamer_mesh.enrolment import word
-from gossamer_mesh.enrolment.asking import Asker, renewed, skewed
+from gossamer_mesh.enrolment.asking import PATIENCE_S, Asker, renewed, skewed
 from gossamer_mesh.enrolment.messages import (
     Answer,
     Doors,
@@ -24,11 +24,16 @@ from gossamer_mesh.enrolment.messages import (
     ListIssuers,
     Login,
     Request,
+    Return,
 )
 from gossamer_mesh.errors import CredentialsError, EnrolmentError
 from gossamer_mesh.identity.authority import Issuer
+from gossamer_mesh.identity.claims import Account, peek
 from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.link.nats import NatsLink
+
+BACK_S: Final = 10.0
+"""Who comes back tries again and again, and need not wait for long."""
 
 T = TypeVar("T", bound=Answer)
 
@@ -110,7 +115,34 @@ def login(
     return renewed(access, answer), answer
 
 
-def _ask(address: LoginAddress, key: KeyPair, request: Request, kind: type[T]) -> tuple[T, Access]:
+def back(access: Access) -> Access:
+    """Return `access`, whose token has expired, as it is vouched for anew. Blocks for some seconds.
+
+    `EnrolmentError` says why not, with a `reason`; `ConnectError` that nobody was reached.
+    """
+    address = LoginAddress(
+        mesh="",
+        url=access.url,
+        account=peek(access.account, Account).sub,
+        seed=access.visitors,
+        ca=access.ca,
+        more=access.more,
+        proxied=access.proxied,
+    )
+    request = Return(name=access.name, sent=int(time.time()))
+    answer, reached = _ask(
+        address, KeyPair.from_seed(access.seed), request, Enrolled, within_s=BACK_S
+    )
+    return renewed(access.first(reached.url), answer)
+
+
+def _ask(
+    address: LoginAddress,
+    key: KeyPair,
+    request: Request,
+    kind: type[T],
+    within_s: float = PATIENCE_S,
+) -> tuple[T, Access]:
     """Return the answer, and how the mesh was reached."""
     access = address.access(key)
     party = subjects.session(key.public, secrets.token_hex(4))
@@ -118,6 +150,8 @@ def _ask(address: LoginAddress, key: KeyPair, request: Request, kind: type[T]) -
     try:
         # What works now is what will be tried first from now on.
         reached = access.first(link.url)
-        return Asker(link, party).ask(subjects.enrol_login(key.public), request, kind), reached
+        return Asker(link, party).ask(
+            subjects.enrol_login(key.public), request, kind, within_s
+        ), reached
     finally:
         link.close()

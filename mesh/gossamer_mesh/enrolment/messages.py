@@ -53,6 +53,13 @@ class Renew(msgspec.Struct, frozen=True, kw_only=True, tag="renew"):
     sent: int = 0
 
 
+class Return(msgspec.Struct, frozen=True, kw_only=True, tag="return"):
+    """I was away for long: vouch again for my key, which the server has seen me have."""
+
+    name: str
+    sent: int = 0
+
+
 class ListIssuers(msgspec.Struct, frozen=True, kw_only=True, tag="issuers"):
     """Say whom you believe about people."""
 
@@ -110,7 +117,17 @@ class TakeBack(msgspec.Struct, frozen=True, kw_only=True, tag="take-back"):
 
 
 Request = (
-    Join | Renew | ListIssuers | Login | Invite | ListUsers | Revoke | Readmit | Give | TakeBack
+    Join
+    | Renew
+    | Return
+    | ListIssuers
+    | Login
+    | Invite
+    | ListUsers
+    | Revoke
+    | Readmit
+    | Give
+    | TakeBack
 )
 
 
@@ -159,6 +176,11 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     ca: str = ""
 
     @property
+    def public_keys(self) -> tuple[str, ...]:
+        """Whose name it is."""
+        return (self.public,) if self.vouched is None else tuple(self.vouched.keys)
+
+    @property
     def void(self) -> dict[str, int]:
         """Which keys are revoked, with since when."""
         if not self.revoked:
@@ -200,7 +222,8 @@ class Enrolled(msgspec.Struct, frozen=True, kw_only=True, tag="enrolled"):
     """You are let in as that: `jwt` says so to the server. `account`: what it is checked by.
 
     `until`: when who has logged in must do so again; 0: never.
-    `leaf`: what a leaf has to know besides.
+    `leaf`: what a leaf has to know besides. `visitors`: the seed of what vouches for visitors,
+    which is no secret: as one of them you can come back when `jwt` has expired.
     """
 
     name: str
@@ -211,6 +234,7 @@ class Enrolled(msgspec.Struct, frozen=True, kw_only=True, tag="enrolled"):
     site: str = ""
     until: int = 0
     leaf: Served | None = None
+    visitors: str = ""
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):

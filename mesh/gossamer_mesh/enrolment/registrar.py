@@ -32,6 +32,7 @@ from gossamer_mesh.enrolment.messages import (
     Refused,
     Renew,
     Request,
+    Return,
     Revoke,
     Revoked,
     Served,
@@ -53,6 +54,8 @@ DEFAULT_SITE: Final = "local"
 MOST_USES: Final = 100_000
 DAY_S: Final = 86_400
 MOST_TTL_S: Final = 30 * DAY_S
+GRACE_S: Final = 30 * DAY_S
+"""Who was away comes back by its key until so long after its credentials have lapsed."""
 
 
 class Write(NamedTuple):
@@ -164,6 +167,8 @@ class Registrar:
                 return self._join(speaker, request, now)
             case "renew", Renew():
                 return self._renew(speaker, request, now)
+            case "login", Return():
+                return self._return(speaker, request, now)
             case "login", Person() | ListIssuers():
                 return self._visited(speaker, request, now)
             case "admin", Give() | TakeBack():
@@ -280,14 +285,33 @@ class Registrar:
     def _renew(self, name: str, request: Renew, now: int) -> Decision:
         if name not in self.users:
             raise _no("unknown-user", f"nobody called {name!r} was let in here")
+        return self._stays(name, request.public, now)
+
+    def _return(self, key: str, request: Return, now: int) -> Decision:
+        """Let in again who was away: as `key`, which the server has made sure of."""
+        name = request.name
+        user = self.users[name][0] if name in self.users else None
+        if user is None or key not in user.public_keys:
+            raise _no(
+                "unknown-user",
+                f"the name {name!r} is not, or no more, that of this key: join again with a new "
+                "token (gossamer invite)",
+            )
+        if user.vouched is None and user.lapsed(now - GRACE_S):
+            raise _no(
+                "expired",
+                f"{name!r} was away for longer than {GRACE_S // DAY_S} days: join again with a new "
+                "token (gossamer invite)",
+            )
+        return self._stays(name, key, now)
+
+    def _stays(self, name: str, public: str, now: int) -> Decision:
         user, revision = self.users[name]
         self._check_live(name, user)
         if user.vouched is None:
             key, renewed = user.public, self._renewed(user, now)
         else:
-            key, renewed = logins.renewed(
-                name, user, request.public, self._issuers, self._lifetime_s, now
-            )
+            key, renewed = logins.renewed(name, user, public, self._issuers, self._lifetime_s, now)
         return Decision(
             self._vouched(name, renewed, now, key),
             (Write(subjects.USERS_BUCKET, name, renewed, revision),),
@@ -328,6 +352,7 @@ class Registrar:
             now=now,
             until=login.until if login else 0,
             leaf=leaf,
+            visitors=self._authority.scopes["visitor"].seed,
         )
 
     def _served(self, now: int) -> Served:

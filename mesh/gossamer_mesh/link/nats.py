@@ -380,7 +380,31 @@ class NatsLink:
         with contextlib.suppress(Exception):  # closing a broken connection may fail any way
             await asyncio.wait_for(self._nc.close(), END_S)
 
+    async def _come_back(self, back: Callable[[], None]) -> None:
+        """Have lapsed credentials vouched for again, in a thread of its own; `MeshError`."""
+        done: asyncio.Future[MeshError | None] = self._loop.create_future()
+
+        def told(outcome: MeshError | None) -> None:
+            if not done.done():
+                done.set_result(outcome)
+
+        def work() -> None:
+            outcome: MeshError | None = None
+            try:
+                back()
+            except MeshError as error:
+                outcome = error
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+                self._loop.call_soon_threadsafe(told, outcome)
+
+        threading.Thread(target=work, name=f"{self._name}-back", daemon=True).start()
+        outcome = await done
+        if outcome is not None:
+            raise outcome
+
     async def _open(self, *, everywhere: bool = True) -> None:
+        if self._standing.back is not None and self._standing.lapsed(time.time()):
+            await self._come_back(self._standing.back)
         access, urls = self._standing.access, self._standing.urls
         failed: list[ConnectError] = []
         for url in urls if everywhere else urls[:1]:

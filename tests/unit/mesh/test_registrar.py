@@ -20,13 +20,14 @@ from gossamer_mesh.enrolment.messages import (
     ListUsers,
     Refused,
     Renew,
+    Return,
     Revoke,
     Revoked,
     TakeBack,
     TakenBack,
     Users,
 )
-from gossamer_mesh.enrolment.registrar import Draw, Registrar
+from gossamer_mesh.enrolment.registrar import GRACE_S, Draw, Registrar
 from gossamer_mesh.identity import claims
 from gossamer_mesh.identity.authority import Authority
 from gossamer_mesh.identity.claims import GrantPart, peek
@@ -198,6 +199,53 @@ def test_renewing_vouches_for_the_same_key_as_the_same_for_another_lifetime(offi
     assert (user.sub, user.name, user.role, user.site, user.groups) == (
         before.sub, before.name, before.role, before.site, before.groups,
     )  # fmt: skip
+
+
+def test_who_was_away_comes_back_by_its_key_as_what_it_was(office):
+    key = KeyPair.new("user")
+    before = office.join(office.invite(site="attic"), "pi", key=key)
+    office.now += LIFETIME_S + GRACE_S - 1
+    answer = office.ask("login", key.public, Return(name="pi"))
+    assert isinstance(answer, Enrolled), answer
+    assert (answer.name, answer.role, answer.site) == ("pi", "agent", "attic")
+    told = peek(answer.jwt, claims.User)
+    assert (told.sub, told.exp) == (key.public, office.now + LIFETIME_S)
+    assert KeyPair.from_seed(answer.visitors).public == office.authority.scopes["visitor"].public
+    assert before.visitors == answer.visitors
+
+
+def test_who_was_away_for_too_long_joins_again(office):
+    key = KeyPair.new("user")
+    office.join(office.invite(), "pi", key=key)
+    office.now += LIFETIME_S + GRACE_S
+    answer = office.ask("login", key.public, Return(name="pi"))
+    assert isinstance(answer, Refused)
+    assert (answer.reason, "30 days" in answer.message) == ("expired", True)
+
+
+def test_nobody_comes_back_by_another_key_or_when_the_name_was_given_to_one(office):
+    key, other = KeyPair.new("user"), KeyPair.new("user")
+    office.join(office.invite(), "pi", key=key)
+    assert office.ask("login", other.public, Return(name="pi")).reason == "unknown-user"
+    assert office.ask("login", key.public, Return(name="pi2")).reason == "unknown-user"
+    office.now += LIFETIME_S + 1
+    office.join(office.invite(), "pi", key=other)
+    assert office.ask("login", key.public, Return(name="pi")).reason == "unknown-user"
+    assert isinstance(office.ask("login", other.public, Return(name="pi")), Enrolled)
+
+
+def test_who_was_revoked_does_not_come_back(office):
+    key = KeyPair.new("user")
+    office.join(office.invite(), "pi", key=key)
+    office.ask("admin", "owner", Revoke(name="pi"))
+    assert office.ask("login", key.public, Return(name="pi")).reason == "revoked"
+
+
+@pytest.mark.parametrize("what", ["join", "renew", "admin"])
+def test_who_is_not_known_by_its_key_cannot_ask_to_come_back(office, what):
+    key = KeyPair.new("user")
+    office.join(office.invite(), "pi", key=key)
+    assert office.ask(what, "pi", Return(name="pi")).reason == "unreadable"
 
 
 def test_who_was_not_let_in_cannot_renew(office):
