@@ -403,7 +403,8 @@ def test_a_login_is_renewed_until_it_is_over(here, issuer):
         link.close()
         # The server takes what ends within this second, and ends it then.
         assert until(lambda: time.time() > answer.until + 1)
-        with pytest.raises(CredentialsError, match=r"expired .*: log in again \(gossamer login\)"):
+        over = r"come back: the login of 'ada' is over: log in again \(gossamer login\)"
+        with pytest.raises(CredentialsError, match=over):
             registrar.renewed(again)
 
 

@@ -20,6 +20,7 @@ from gossamer_mesh.enrolment.messages import (
     Readmitted,
     Refused,
     Renew,
+    Return,
     Revoke,
     Revoked,
 )
@@ -143,6 +144,18 @@ def test_who_logs_in_on_two_machines_has_one_name_and_two_keys_that_are_both_ren
     assert office.renew("ada", laptop).until == NOW + WEEK_S
     assert office.renew("ada", desk).until == NOW + 1000 + WEEK_S
     assert refused(office.renew("ada", KeyPair.new("user"))) == "unknown-user"
+
+
+def test_who_was_away_comes_back_by_the_key_of_a_login_that_is_not_over(office):
+    key, other = KeyPair.new("user"), KeyPair.new("user")
+    office.login(key=key)
+    office.now = NOW + 3 * LIFETIME_S
+    answer = office.ask("login", key.public, Return(name="ada"))
+    assert peek(answer.jwt, claims.User).sub == key.public
+    assert answer.until == NOW + WEEK_S
+    assert refused(office.ask("login", other.public, Return(name="ada"))) == "unknown-user"
+    office.now = NOW + WEEK_S
+    assert refused(office.ask("login", key.public, Return(name="ada"))) == "login-over"
 
 
 def test_a_token_is_one_keys(office):
