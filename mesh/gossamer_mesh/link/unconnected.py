@@ -38,7 +38,9 @@ def reason(
 
 def all_of(errors: Sequence[ConnectError]) -> ConnectError:
     """Return why none of several addresses was the one: who is known by one is by all."""
-    told = next((each for each in errors if isinstance(each, CredentialsError)), errors[0])
+    refused = [each for each in errors if isinstance(each, NotAdmittedError)]
+    unproven = [each for each in errors if isinstance(each, CredentialsError)]
+    told = (*refused, *unproven, *errors)[0]
     if len(errors) == 1 or isinstance(told, CredentialsError):
         return told
     tried = ", nor to ".join(f"{each.fields['url']} ({each.fields['why']})" for each in errors)

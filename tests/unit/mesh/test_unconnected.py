@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from gossamer_mesh.access import Access
+from gossamer_mesh.errors import ConnectError, CredentialsError, NotAdmittedError
+from gossamer_mesh.link import unconnected
+
+ACCESS = Access("tls://h:4222", "ada", "secret", more=("wss://h:443",))
+AWAY = unconnected.reason(ACCESS, "tls://h:4222", [TimeoutError()])
+ELSEWHERE = unconnected.reason(ACCESS, "tls://h:4222", [OSError("CERTIFICATE_VERIFY_FAILED")])
+REFUSED = unconnected.reason(ACCESS, "wss://h:443", [OSError("nats: 'Authorization Violation'")])
+
+
+def test_of_several_addresses_all_that_went_wrong_is_told():
+    web = unconnected.reason(ACCESS, "wss://h:443", [OSError("no route")])
+    told = unconnected.all_of([AWAY, web])
+    assert type(told) is ConnectError
+    assert str(told).startswith(
+        "no connection to tls://h:4222 (TimeoutError), nor to wss://h:443 (no route): is the server"
+    )
+    assert unconnected.all_of([AWAY]) is AWAY
+
+
+def test_who_is_refused_by_one_server_of_the_mesh_is_told_that_and_no_guess():
+    assert isinstance(REFUSED, NotAdmittedError)
+    assert unconnected.all_of([AWAY, REFUSED]) is REFUSED
+    assert unconnected.all_of([ELSEWHERE, REFUSED]) is REFUSED
+    assert isinstance(ELSEWHERE, CredentialsError)
+    assert unconnected.all_of([AWAY, ELSEWHERE]) is ELSEWHERE
