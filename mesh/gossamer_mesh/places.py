@@ -41,7 +41,13 @@ def runtime_dir() -> Path:
         # It warns when XDG_RUNTIME_DIR is somebody else's, as after su; what it falls back to
         # serves as well, and is checked below.
         warnings.simplefilter("ignore")
-        path = platformdirs.user_runtime_path("gossamer", appauthor=False)
+        try:
+            path = platformdirs.user_runtime_path("gossamer", appauthor=False)
+        except PermissionError as error:
+            raise ConfigError(
+                f"there is no directory for what must not outlive the login ({error}): set "
+                "XDG_RUNTIME_DIR to one of yours"
+            ) from error
     return private_dir(path)
 
 

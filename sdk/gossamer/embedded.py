@@ -10,12 +10,12 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from gossamer import agent_process
+from gossamer import agent_process, inside
 from gossamer.agent_process import READY_S, AgentOptions, AgentProcess
 from gossamer_mesh import server as embedded_server
 from gossamer_mesh.access import Access
 from gossamer_mesh.acting import as_agent
-from gossamer_mesh.errors import MeshError
+from gossamer_mesh.errors import ConfigError, MeshError
 from gossamer_mesh.owned import own, sweep
 from gossamer_mesh.places import runtime_dir
 from gossamer_mesh.server import Server
@@ -101,7 +101,7 @@ def embedded(agents: int = 1) -> Embedded:
     have joined. `ServerError` or `ConfigError` says what to install where something is missing.
     """
     agent_process.require()
-    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=runtime_dir()))
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_folder()))
     mesh = Embedded(directory, own(directory))
     try:
         mesh.start(agents)
@@ -111,6 +111,19 @@ def embedded(agents: int = 1) -> Embedded:
     atexit.register(mesh.close)
     sweep(directory.parent, _PREFIX)
     return mesh
+
+
+def _folder() -> Path:
+    try:
+        return runtime_dir()
+    except ConfigError as error:
+        if inside.current_task() is None:
+            raise
+        # There all that is not ours seems to be nobody's.
+        raise ConfigError(
+            "no mesh can be reached or made by a task whose agent hides credentials: submit where "
+            "this task was submitted, or set hide_credentials in the agent's configuration"
+        ) from error
 
 
 def is_of_one(path: Path) -> bool:

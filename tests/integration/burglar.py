@@ -209,6 +209,15 @@ def ordinary(home, array):
     return told, array + 1
 
 
+def connected():
+    """Reach the mesh from a task, by what lies on its machine."""
+    try:
+        with gossamer.connect() as mesh:
+            return mesh.whoami().name
+    except gossamer.ConfigError as error:
+        return str(error)
+
+
 def known(files):
     found = [(path, path.stat()) for path in files]
     return [[str(path), status.st_dev, status.st_ino] for path, status in found]
@@ -235,6 +244,8 @@ def main() -> None:
             write_private(later, b"of a mesh that was made later")
             won += mesh.submit(attack, known([files[0], later])).result(60)
             secrets = mesh.agents()[0].document.secrets
+            if sys.argv[2:]:
+                told["connected"] = mesh.submit(connected).result(60)
         json.dump({**told, "sum": array.sum(), "won": won, "secrets": secrets}, sys.stdout)
     finally:
         log = local.logs()["agent"]

@@ -40,6 +40,8 @@ def run(home: Path, mode: str, *before: str, uid: int = 0) -> tuple[dict[str, An
     """Return what tasks found in `home`, its user being `uid`, and what the agent logged."""
     (home / "run").mkdir(mode=0o700)
     command = [sys.executable, str(HERE / "burglar.py"), mode]
+    if uid:
+        command.append("connect")
     if uid != os.getuid():
         os.chown(home, uid, uid)
         os.chown(home / "run", uid, uid)
@@ -69,6 +71,7 @@ def check_ordinary(found: dict[str, Any], home: Path, uid: int) -> None:
 
 def test_a_users_tasks_come_to_no_credentials_and_are_who_they_were(user_home):
     found, log = run(user_home, "yes", uid=user())
+    assert "a task whose agent hides credentials" in found["connected"]
     check_ordinary(found, user_home, user())
     assert found["won"] == []
     assert found["secrets"] == "hidden"
@@ -78,6 +81,7 @@ def test_a_users_tasks_come_to_no_credentials_and_are_who_they_were(user_home):
 
 def test_where_nothing_is_to_be_hidden_tasks_come_to_all_of_it(user_home):
     found, _ = run(user_home, "no", uid=user())
+    assert found["connected"] == "owner"
     check_ordinary(found, user_home, user())
     assert {"path", "further: path"} <= set(found["won"])
     assert found["secrets"] == "open"
