@@ -77,6 +77,8 @@ def _try_in_child(libc: Any, hidden: Sequence[str], passing: Sequence[str]) -> N
             os._exit(code)
     _, status = os.waitpid(pid, 0)
     code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else errno.EINTR
+    if code == errno.ENOSPC:
+        raise OSError(code, "user.max_user_namespaces allows no more of them")
     if code:
         raise OSError(code, os.strerror(code))
 
