@@ -158,6 +158,8 @@ _REGISTRAR: Final = Permission(
         subjects.written(subjects.TOKENS_BUCKET, ">"),
         subjects.written(subjects.GRANTS_BUCKET, ">"),
         *_reading(subjects.USERS_BUCKET, subjects.TOKENS_BUCKET, subjects.GRANTS_BUCKET),
+        # Which names agents have that it has not let in itself.
+        *_reading(subjects.AGENTS_BUCKET),
     ),
     (subjects.all_enrolments(), subjects.all_inboxes(NAME)),
 )

@@ -152,6 +152,12 @@ VAIN: dict[str, tuple[Callable[[Issuer], str], str]] = {
         lambda i: i.keys.sign(i.claims(), "rsa", typ="at+jwt"), "id-token"
     ),
     "the name of the owner": (lambda i: i.token("x", preferred_username="owner"), "name-taken"),
+    "the name of an agent that has not joined": (
+        lambda i: i.token("y", preferred_username=AGENT), "name-taken"
+    ),
+    "a name that would be the owner's": (
+        lambda i: i.token("x", preferred_username="_owner"), "name"
+    ),
     "the name of the registrar": (
         lambda i: i.token("x", preferred_username=subjects.REGISTRAR), "name"
     ),

@@ -107,10 +107,15 @@ class Registrar:
         self._lifetime_s = lifetime_s
         self._draw = draw
         self._issuers: Mapping[str, Trusted] = {}
+        self._agents: set[str] = set()
 
     def believe(self, issuers: Mapping[str, Trusted]) -> None:
         """Take in whom the mesh believes by now."""
         self._issuers = issuers
+
+    def saw_agent(self, name: str, there: bool) -> None:  # noqa: FBT001 - whether there is one
+        """Take in whether an agent of this name has a document, whoever has let it in."""
+        (self._agents.add if there else self._agents.discard)(name)
 
     def learn(self, write: Write, revision: int) -> None:
         """Take in what a bucket has by now."""
@@ -263,7 +268,21 @@ class Registrar:
                 f"the name {name!r} is taken, by {_a(holder[0].role)}: choose another with "
                 f"--name, or revoke that one first (gossamer revoke {name})",
             )
+        if not token.name and self._is_unenrolled_agent(name):
+            raise _no(
+                "name-taken",
+                f"the name {name!r} is that of an agent that runs with its owner's own access: "
+                "choose another with --name. To enrol that agent, ask for a token of its name "
+                f"(gossamer invite agent --name {name})",
+            )
         return name
+
+    def _is_unenrolled_agent(self, name: str) -> bool:
+        """Say whether an agent has a name that nobody was given here.
+
+        Who got it as well would hear what that agent is sent, or be called in its place.
+        """
+        return name in self._agents and name not in self.users
 
     def _user(self, name: str, public: str, token: Token, site: str, now: int) -> User:
         held = self.users.get(name)
@@ -371,6 +390,12 @@ class Registrar:
             raise _no("key", f"{key[:60]!r} is not the public key of a user")
         users = {name: user for name, (user, _) in self.users.items()}
         name, user = logins.entered(users, person, key, self._lifetime_s, now)
+        if self._is_unenrolled_agent(name):
+            raise _no(
+                "name-taken",
+                f"the name {name!r} is an agent's: have the mesh take names from another claim "
+                "(gossamer mesh trust --claim), or that agent be called otherwise",
+            )
         write = Write(subjects.USERS_BUCKET, name, user, self.revision(subjects.USERS_BUCKET, name))
         return Decision(self._vouched(name, user, now), (write,))
 

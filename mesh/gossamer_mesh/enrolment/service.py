@@ -17,7 +17,7 @@ from gossamer_mesh import subjects
 from gossamer_mesh.complaints import Complaints
 from gossamer_mesh.enrolment import messages
 from gossamer_mesh.enrolment.granting import Put
-from gossamer_mesh.enrolment.messages import Answer, Enrolled, Login, Request
+from gossamer_mesh.enrolment.messages import Answer, Enrolled, Join, Login, Request
 from gossamer_mesh.enrolment.registrar import Decision, Registrar, Write, refusal, refused
 from gossamer_mesh.enrolment.sealed import Open, Seal
 from gossamer_mesh.errors import EnrolmentError, MeshError, ProtocolError
@@ -31,6 +31,12 @@ TRIES: Final = 5
 READ_S: Final = 10.0
 BELIEVING: Final = ("login", "renew")
 """What is decided by whom the mesh believes."""
+
+MOST_WAITING: Final = 64
+"""Requests of one who asks that wait: more than any has use for, and a moment's work for us."""
+
+MOST_JOINING: Final = 1024
+"""With one token, which many may have."""
 
 _BUCKETS: Final = (subjects.USERS_BUCKET, subjects.TOKENS_BUCKET)
 
@@ -73,7 +79,9 @@ class Service:
         self._desk = desk or Desk(dict)
         self._complaints = Complaints(_log.warning)
         self._buckets = {name: link.key_value(name) for name in _BUCKETS}
+        self._agents = link.key_value(subjects.AGENTS_BUCKET)
         self._waiting: collections.deque[_Asked] = collections.deque()
+        self._asking: collections.Counter[str] = collections.Counter()
         self._busy = False
 
     def start(self) -> None:
@@ -129,7 +137,12 @@ class Service:
         what, speaker = subjects.enrolment_parts(message.subject)
         root = (subjects.told_root if what == "admin" else subjects.inbox_root)(speaker)
         if not message.reply.startswith(f"{root}."):
-            _log.warning("%s asked to be answered at %r", speaker, message.reply[:200])
+            odd = f"{speaker} asked to be answered at {message.reply[:200]!r}"
+            self._complaints.say(odd, self._clock())
+            return
+        if self._asking[speaker] >= (MOST_JOINING if what == "join" else MOST_WAITING):
+            # Unanswered, for that is work as well: who means it asks again.
+            self._complaints.say(f"{what} of {speaker}: too many wait already", self._clock())
             return
         try:
             request = messages.decode_request(message.payload)
@@ -142,14 +155,17 @@ class Service:
                 request.token, speaker, lambda found: self._link.post(partial(answered, found))
             )
             return
-        self._waiting.append(_Asked(what, speaker, request, message.reply))
+        self._wait(_Asked(what, speaker, request, message.reply))
+
+    def _wait(self, asked: _Asked) -> None:
+        self._asking[asked.speaker] += 1
+        self._waiting.append(asked)
         self._next()
 
     def _looked_at(self, speaker: str, reply: str, found: Person | MeshError) -> None:
         """Go on with a login, now that it is known whom its token vouches for."""
         if isinstance(found, Person):
-            self._waiting.append(_Asked("login", speaker, found, reply))
-            self._next()
+            self._wait(_Asked("login", speaker, found, reply))
             return
         now = self._clock()
         self._complaints.say(f"login of {speaker}: refused, {found}", now)
@@ -159,7 +175,23 @@ class Service:
     def _next(self) -> None:
         if self._waiting and not self._busy:
             self._busy = True
-            self._decide(self._waiting.popleft(), TRIES)
+            self._begin(self._waiting.popleft())
+
+    def _begin(self, asked: _Asked) -> None:
+        """Decide a request, once it is known whether the name that it asks for is an agent's."""
+        name = asked.request.name if isinstance(asked.request, Join | Person) else ""
+        if not subjects.is_name(name):
+            self._decide(asked, TRIES)
+            return
+
+        def looked(found: Entry | MeshError | None) -> None:
+            if isinstance(found, MeshError):
+                self._fail(asked, found)
+                return
+            self._registrar.saw_agent(name, found is not None)
+            self._decide(asked, TRIES)
+
+        self._agents.get(name, looked)
 
     def _decide(self, asked: _Asked, tries: int) -> None:
         now = int(self._clock())
@@ -262,6 +294,9 @@ class Service:
         else:
             _log.info("%s", told)
         self._answer(asked.reply, answer)
+        self._asking[asked.speaker] -= 1
+        if not self._asking[asked.speaker]:
+            del self._asking[asked.speaker]
         self._busy = False
         # Not from within: a thousand that wait would be as many frames.
         self._link.post(self._next)

@@ -154,7 +154,9 @@ def _name(claims: Mapping[str, Any], trusted: Trusted) -> str:
             "take another claim (gossamer mesh trust --claim)",
         )
     found = _as_name(said)
-    if not _is_name(found) or found.startswith(subjects.OWN_NAMES):
+    # What would be left of "_ada" is another person's name, and the issuer has not said that.
+    whole = _is_name(found) and said.startswith(found[0])
+    if not whole or found.startswith(subjects.OWN_NAMES):
         raise _no(
             "name", f"nobody can be called {said[:80]!r} on a mesh: have it take another claim "
             "(gossamer mesh trust --claim)"

@@ -227,6 +227,16 @@ def test_who_joins_takes_no_name_from_a_person_in_or_out(office):
     assert refused(office.login()) == "name-taken"
 
 
+def test_who_logs_in_is_not_called_as_an_agent_is_whom_nobody_has_let_in(office):
+    office.registrar.saw_agent("ada", True)
+    assert refused(office.login()) == "name-taken"
+    office.registrar.saw_agent("ada", False)
+    assert isinstance(office.login(), Enrolled)
+    # Were an agent started under it later, the name would stay the person's.
+    office.registrar.saw_agent("ada", True)
+    assert isinstance(office.login(), Enrolled)
+
+
 def test_a_person_keeps_its_name_whatever_it_is_called_by_now(office):
     office.login()
     assert office.login(office.person("countess")).name == "ada"

@@ -159,6 +159,26 @@ def test_a_name_that_somebody_has_is_refused_with_the_ways_out(office):
     assert "gossamer revoke pi" in answer.message
 
 
+@pytest.mark.parametrize("role", ["agent", "client"])
+def test_nobody_takes_the_name_of_an_agent_that_was_not_let_in_here(office, role):
+    office.registrar.saw_agent("pi", True)
+    answer = office.join(office.invite(role), "pi", role="agent" if role == "agent" else "")
+    assert answer.reason == "name-taken"
+    assert "gossamer invite agent --name pi" in answer.message
+    # Who has the agent's machine is who an administrator makes a token of that name for.
+    assert isinstance(office.join(office.invite(name="pi"), "pi"), Enrolled)
+    office.registrar.saw_agent("bay", True)
+    office.registrar.saw_agent("bay", False)
+    assert isinstance(office.join(office.invite(), "bay"), Enrolled)
+
+
+def test_an_agent_that_was_let_in_here_has_its_name_again_though_it_has_a_document(office):
+    office.join(office.invite(), "pi")
+    office.registrar.saw_agent("pi", True)
+    office.now += LIFETIME_S
+    assert isinstance(office.join(office.invite(), "pi"), Enrolled)
+
+
 def test_a_token_for_a_name_that_is_taken_is_not_made(office):
     office.join(office.invite(), "pi")
     assert office.ask("admin", "owner", Invite(role="agent", name="pi")).reason == "name-taken"

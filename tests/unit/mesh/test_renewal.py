@@ -10,7 +10,7 @@ from gossamer_mesh.enrolment import messages
 from gossamer_mesh.enrolment.messages import Join, Key, User, Vouched
 from gossamer_mesh.enrolment.registrar import Draw, Registrar, Write
 from gossamer_mesh.enrolment.renewal import SPREAD, Renewal
-from gossamer_mesh.enrolment.service import Service
+from gossamer_mesh.enrolment.service import MOST_WAITING, Service
 from gossamer_mesh.errors import ServerError
 from gossamer_mesh.identity import claims
 from gossamer_mesh.identity.authority import Authority
@@ -199,6 +199,36 @@ def test_a_hundred_who_ask_at_once_are_all_answered_in_turn():
     town.network.run_until(town.network.now() + 60)
     answers = [messages.decode_answer(each) for each in heard]
     assert {answer.name for answer in answers} == {f"pi-{number}" for number in range(100)}
+
+
+def test_of_who_asks_without_end_a_few_requests_wait_and_no_more():
+    town = Town()
+    town.serve()
+    inbox, heard = "_INBOX.pi.s1.registrar.1", []
+    handle = town.link.subscribe(inbox, lambda message: heard.append(message.payload))
+    for _ in range(MOST_WAITING * 10):
+        town.link.publish(subjects.enrol_renew("pi"), messages.encode(messages.Renew()), inbox)
+    town.network.run_until(town.network.now() + 60)
+    handle.cancel()
+    assert MOST_WAITING <= len(heard) <= MOST_WAITING * 2
+    # When these are answered, it may ask again.
+    (answer,) = ask(town, subjects.enrol_renew("pi"), messages.Renew(), inbox)
+    assert isinstance(answer, messages.Enrolled)
+
+
+def test_who_joins_is_not_called_as_an_agent_is_whom_nobody_has_let_in():
+    town = Town()
+    invitation, invitee = town.registrar.invite(messages.Invite(role="client"), 0)
+    town.put(subjects.TOKENS_BUCKET, invitee.id, invitation)
+    done = []
+    town.registrar_link.key_value(subjects.AGENTS_BUCKET).put("bay", b"a document", done.append)
+    assert town.network.settle(lambda: bool(done), 1)
+    town.serve()
+    request = messages.Join(public=KeyPair.new("user").public, name="bay")
+    inbox = f"_INBOX.{invitee.id}.s1.registrar.1"
+    (answer,) = ask(town, subjects.enrol_join(invitee.id), request, inbox)
+    assert answer.reason == "name-taken"
+    assert "agent" in answer.message
 
 
 def test_no_jetstream_is_said_and_the_next_is_served():
