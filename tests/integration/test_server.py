@@ -22,9 +22,10 @@ import gossamer_mesh
 from gossamer_mesh import access as access_file
 from gossamer_mesh import server_program, subjects
 from gossamer_mesh.access import Access
-from gossamer_mesh.errors import ServerError
+from gossamer_mesh.errors import ConnectError, CredentialsError, ServerError
 from gossamer_mesh.identity.authority import Authority
 from gossamer_mesh.identity.nkey import KeyPair
+from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.process import Process, current
 from gossamer_mesh.server import Server, start
 from testbed.anybody import anybody
@@ -110,6 +111,27 @@ def strangers() -> dict[str, str]:
 def test_other_credentials_are_refused(server: Server, change: dict[str, str]):
     wrong = msgspec.structs.replace(server.access, **change)
     assert b"Authorization Violation" in greeting(wrong)
+
+
+def test_a_server_that_has_not_heard_who_we_are_in_time_has_not_refused_us(server: Server):
+    """Else an agent at the end of a slow way would end, as one that was revoked."""
+    port = int(server.access.url.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def bring_no_word_of_ours() -> None:
+            ours = listener.accept()[0]
+            with ours, socket.create_connection(("127.0.0.1", port)) as theirs:
+                while said := theirs.recv(4096):
+                    ours.sendall(said)
+                ours.shutdown(socket.SHUT_WR)
+                while ours.recv(4096):
+                    pass
+
+        threading.Thread(target=bring_no_word_of_ours, daemon=True).start()
+        url = f"nats://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(ConnectError, match="no connection to") as caught:
+            NatsLink.connect(msgspec.structs.replace(server.access, url=url), name="owner.s1")
+    assert not isinstance(caught.value, CredentialsError)
 
 
 def test_it_listens_on_loopback_only(server: Server):

@@ -22,7 +22,7 @@ def reason(
     `revoked`: the server has said, when it ended the connection before, that we are.
     """
     said = [str(error).lower() for error in errors]
-    if any("authorization" in each or "authentication" in each for each in said):
+    if any(map(_is_refusal, said)):
         return _refused(access, url, revoked=revoked)
     unproven = next((each for each in errors if "CERTIFICATE" in str(each)), None)
     if unproven is not None:
@@ -34,6 +34,12 @@ def reason(
         )
     why = str(errors[-1]) or type(errors[-1]).__name__
     return ConnectError(f"no connection to {url} ({why}){_ADVICE}", url=url, why=why)
+
+
+def _is_refusal(said: str) -> bool:
+    """Say whether a server's word is that it knows us and does not take us."""
+    # That it has not heard who we are in time says nothing of us: the way is slow, or it is busy.
+    return ("authorization" in said or "authentication" in said) and "timeout" not in said
 
 
 def all_of(errors: Sequence[ConnectError]) -> ConnectError:
