@@ -36,10 +36,12 @@ def user() -> int:
     return os.getuid() or NOBODYS
 
 
-def run(home: Path, mode: str, *before: str, uid: int = 0) -> tuple[dict[str, Any], str]:
+def run(
+    home: Path, mode: str, *before: str, uid: int = 0, program: str = "burglar.py"
+) -> tuple[dict[str, Any], str]:
     """Return what tasks found in `home`, its user being `uid`, and what the agent logged."""
     (home / "run").mkdir(mode=0o700)
-    command = [sys.executable, str(HERE / "burglar.py"), mode]
+    command = [sys.executable, str(HERE / program), mode]
     if uid:
         command.append("connect")
     if uid != os.getuid():
@@ -77,6 +79,13 @@ def test_a_users_tasks_come_to_no_credentials_and_are_who_they_were(user_home):
     assert found["secrets"] == "hidden"
     assert found["power"] == [NOTHING]
     assert "WARNING" not in log
+
+
+def test_the_agent_does_not_send_what_its_tasks_are_not_to_see(user_home):
+    found, _ = run(user_home, "yes", uid=user(), program="deputy.py")
+    assert not found["saw"]
+    assert not found["sent"]
+    assert "cannot be had" in found["error"]
 
 
 def test_where_nothing_is_to_be_hidden_tasks_come_to_all_of_it(user_home):

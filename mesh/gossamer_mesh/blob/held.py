@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gossamer_mesh.blob import layout, spares
 from gossamer_mesh.blob.layout import Buffer
+from gossamer_mesh.blob.opening import opened
 from gossamer_mesh.errors import PayloadError
 from gossamer_mesh.units import show_bytes
 
@@ -58,7 +59,7 @@ class Held:
             os.close(fd)
 
     def _open(self) -> int:
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = opened(self.path)
         if not spares.named(self.path, os.fstat(fd)):
             os.close(fd)
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))

@@ -17,6 +17,7 @@ from gossamer_mesh.blob import chunk
 from gossamer_mesh.blob.bulk import Bulk
 from gossamer_mesh.blob.direct import Direct
 from gossamer_mesh.blob.held import Held
+from gossamer_mesh.blob.opening import opened
 from gossamer_mesh.blob.serving import Piece, Serving
 from gossamer_mesh.blob.store import Store
 from gossamer_mesh.complaints import Complaints
@@ -160,7 +161,7 @@ class Outbound:
 
 def _message(piece: Piece, path: Path) -> bytearray:
     message = chunk.frame(piece.fetch, piece.offset, piece.length)
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = opened(path)
     try:
         room = memoryview(message)[chunk.HEAD_BYTES :]
         done = 0

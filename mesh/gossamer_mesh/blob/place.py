@@ -21,6 +21,7 @@ from typing import Final
 from blake3 import blake3
 
 from gossamer_mesh.blob import spares
+from gossamer_mesh.blob.opening import opened
 from gossamer_mesh.wire import Blob
 
 PREFIX: Final = "gossamer-blobs-"
@@ -81,7 +82,7 @@ def shared(blob: Blob) -> Path | None:
         found = directory.stat()
         if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != stat.S_IRWXU:
             return None
-        with (directory / _OWNER).open("rb") as file:
+        with os.fdopen(opened(directory / _OWNER), "rb") as file:
             secret = file.read(_SECRET_BYTES)
     except (OSError, ValueError):
         return None
@@ -94,7 +95,7 @@ def shared(blob: Blob) -> Path | None:
 def copy(source: Path, target: int, size: int) -> None:
     """Have the kernel copy a holder's file into `target`, which is closed; `OSError` if it goes."""
     try:
-        fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = opened(source)
         try:
             found = os.fstat(fd)
             if found.st_size != size or not spares.named(source, found):

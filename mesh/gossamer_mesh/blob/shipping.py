@@ -20,6 +20,7 @@ import msgspec
 from gossamer_mesh.blob import handshake
 from gossamer_mesh.blob.berth import PIECE_BYTES as SEALED_BYTES
 from gossamer_mesh.blob.held import Held
+from gossamer_mesh.blob.opening import opened
 from gossamer_mesh.blob.seal import Seal
 from gossamer_mesh.complaints import Complaints
 
@@ -164,7 +165,7 @@ def _heard(sock: socket.socket) -> bytes:
 
 def _send(sock: socket.socket, order: Order, sent: Sent) -> None:
     at, size = order.offset, order.held.size
-    with order.held.path.open("rb") as file:
+    with os.fdopen(opened(order.held.path), "rb") as file:
         send = _sealing(sock, file, order.ticket) if order.sealed else _as_it_is(sock, file)
         while at < size:
             piece = send(at, size - at)

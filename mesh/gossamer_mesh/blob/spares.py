@@ -137,7 +137,8 @@ def named(path: Path, found: os.stat_result) -> bool:
     If so it was not given up before, and while it is open or linked nobody writes over it.
     """
     try:
-        return os.path.samestat(path.stat(), found)
+        # Not what a link there leads to: whoever put that there need not be let see it.
+        return os.path.samestat(path.lstat(), found)
     except OSError:
         return False
 

@@ -6,6 +6,7 @@ done in a thread of the store's own (`chore`).
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -18,6 +19,7 @@ from gossamer_mesh.blob.chores import Chores
 from gossamer_mesh.blob.held import Held
 from gossamer_mesh.blob.inventory import Inventory
 from gossamer_mesh.blob.layout import Buffer
+from gossamer_mesh.blob.opening import opened
 from gossamer_mesh.blob.place import Place, copy, shared
 from gossamer_mesh.blob.room import Room
 from gossamer_mesh.blob.spares import Spares
@@ -82,23 +84,21 @@ class Store:
         path = place.incoming / name
         size = 0
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = opened(path)
             try:
                 found = os.fstat(fd)
-                if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-                    raise PayloadError("what the worker wrote is not a file of ours")
+                if found.st_uid != os.geteuid():
+                    raise PermissionError(errno.EPERM, "it is another user's", str(path))
                 self._inventory.reserve(found.st_size)
                 size = found.st_size
                 digest = hashed.read(fd, size)
             finally:
                 os.close(fd)
-        except (OSError, PayloadError) as error:
+        except OSError as error:
             self.unroom(size)
             self.discard(path)
-            if isinstance(error, OSError):
-                why = error.strerror
-                raise PayloadError(f"the worker's result cannot be read: {why}") from error
-            raise
+            why = error.strerror
+            raise PayloadError(f"the worker's result cannot be read: {why}") from error
         return self.commit(place, path, digest, size)
 
     def link(self, blob: Blob) -> Held | None:
@@ -111,11 +111,12 @@ class Store:
             path = place.fresh()
             try:
                 os.link(source, path)
-                found = path.stat()
+                found = path.lstat()
             except OSError:
                 continue
             # Its holder gives a file up by its name first, and only then looks for other names.
-            if found.st_size == blob.size and spares.named(source, found):
+            right = stat.S_ISREG(found.st_mode) and found.st_size == blob.size
+            if right and spares.named(source, found):
                 home = source.parent / spares.DIRECTORY
                 return self.commit(place, path, blob.digest, blob.size, home)
             path.unlink(missing_ok=True)
