@@ -7,11 +7,13 @@ as well. What tasks need, blobs and their own directories above all, lies in non
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gossamer_agent.worker.veil import COVERED, OPEN
+from gossamer_agent.worker.veil import COVERED, HIDDEN, OPEN
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.places import config_dir, private_dir, runtime_dir, state_dir
 
@@ -76,8 +78,31 @@ def plan(config: AgentConfig) -> Hiding:
     )
 
 
-def judged(config: AgentConfig, hiding: Hiding, found: str, why: str) -> str:
+def code_places() -> list[Path]:
+    """Return the directories from which an agent of this user's runs code."""
+    # Only who must hide comes here.
+    import site  # noqa: PLC0415  as above
+    import sysconfig  # noqa: PLC0415  as above
+
+    places = [Path(__file__).parent, Path(sysconfig.get_path("purelib"))]
+    return [*places, Path(site.getusersitepackages())] if site.ENABLE_USER_SITE else places
+
+
+def changeable(places: Iterable[Path]) -> str:
+    """Return the first of these directories in which this user may write, or ""."""
+    return next((str(each) for each in places if _may_be_written(each)), "")
+
+
+def judged(
+    config: AgentConfig,
+    hiding: Hiding,
+    found: str,
+    why: str,
+    runs: Callable[[], Iterable[Path]] = code_places,
+) -> str:
     """Return how far credentials are hidden, where the zygote has `found` this, and `why` no more.
+
+    `runs`: where the code is that this agent runs.
 
     What is wrong is logged; `ConfigError` where it was to be seen to.
     """
@@ -97,6 +122,8 @@ def judged(config: AgentConfig, hiding: Hiding, found: str, why: str) -> str:
     elif found == COVERED and config.hide_credentials == YES:
         trouble = "this agent runs as root, and so do its tasks, from whom nothing can be hidden"
     if not trouble:
+        if config.hide_credentials == YES and found == HIDDEN:
+            _tell_what_tasks_can_change(changeable(runs()))
         return found
     if config.hide_credentials == YES:
         raise ConfigError(
@@ -106,6 +133,23 @@ def judged(config: AgentConfig, hiding: Hiding, found: str, why: str) -> str:
         )
     _log.warning("%s; or give the agent a user of its own", trouble)
     return found
+
+
+def _may_be_written(path: Path) -> bool:
+    # What is not there yet can be made where what it would lie in may be written.
+    there = next((each for each in (path, *path.parents) if each.exists()), path)
+    return os.access(there, os.W_OK)
+
+
+def _tell_what_tasks_can_change(place: str) -> None:
+    """Say what hiding is worth: whoever changes what an agent runs sees what the agent sees."""
+    if place:
+        _log.warning(
+            "tasks do not see this user's credentials, but can change the code that this agent "
+            "runs, in %s, and so come to them when it, or what starts its workers, is started "
+            "again: let another user install it",
+            place,
+        )
 
 
 def _needed(config: AgentConfig) -> tuple[Path, ...]:

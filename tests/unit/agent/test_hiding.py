@@ -1,6 +1,7 @@
 """What is hidden from tasks, and what an agent says when it is not."""
 
 import logging
+import os
 import tempfile
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def access_in(directory, **given):
 def test_credentials_that_are_hidden_are_not_spoken_of(caplog):
     planned = hiding.plan(told())
     joined = access_in(private_dir(config_dir() / "agents"), hide_credentials="yes")
-    assert hiding.judged(joined, planned, HIDDEN, "") == HIDDEN
+    assert hiding.judged(joined, planned, HIDDEN, "", list) == HIDDEN
     assert not caplog.records
 
 
@@ -139,3 +140,29 @@ def test_who_hides_nothing_is_told_nothing(tmp_path, caplog):
     chosen = access_in(tmp_path, hide_credentials="no")
     assert hiding.judged(chosen, hiding.plan(chosen), OPEN, "") == OPEN
     assert not caplog.records
+
+
+def test_an_agent_that_must_hide_says_that_tasks_can_change_what_it_runs(tmp_path, caplog):
+    chosen = told(hide_credentials="yes")
+    runs = [tmp_path / "lib" / "site-packages"]
+    assert hiding.judged(chosen, hiding.plan(chosen), HIDDEN, "", lambda: runs) == HIDDEN
+    (record,) = caplog.records
+    assert f"in {tmp_path}" in record.getMessage()
+    assert "let another user install it" in record.getMessage()
+
+
+def test_who_need_not_hide_is_not_told(tmp_path, caplog):
+    chosen = told()
+    assert hiding.judged(chosen, hiding.plan(chosen), HIDDEN, "", lambda: [tmp_path]) == HIDDEN
+    assert not caplog.records
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_what_others_have_installed_cannot_be_changed():
+    assert hiding.changeable([Path("/"), Path("/nowhere/there")]) == ""
+
+
+def test_what_runs_is_where_this_is_installed():
+    places = hiding.code_places()
+    assert Path(hiding.__file__).parent in places
+    assert Path(pytest.__file__).parents[1] in places
