@@ -26,7 +26,8 @@ from gossamer_mesh.enrolment.home import Home
 from gossamer_mesh.enrolment.messages import Invite, Invitee, Revoke, Revoked
 from gossamer_mesh.enrolment.serving import Serving
 from gossamer_mesh.errors import ConnectError, CredentialsError
-from gossamer_mesh.link.nats import NEXT_S, NatsLink
+from gossamer_mesh.link.nats import NatsLink
+from gossamer_mesh.link.nats_dialler import NEXT_S
 from gossamer_mesh.wire import MAX_MESSAGE_BYTES
 from tests.integration.machines import WITHIN_S, Machine, free_port, until
 

@@ -8,53 +8,28 @@ nats-py closed "for good" are one path, and what had not been sent yet stays in 
 from __future__ import annotations
 
 import asyncio
-import base64
 import collections
 import contextlib
 import functools
-import itertools
 import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Final
 
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.complaints import Complaints
-from gossamer_mesh.errors import (
-    ConnectError,
-    CredentialsError,
-    LinkClosedError,
-    MeshError,
-    PayloadTooLargeError,
-)
-from gossamer_mesh.link import Deliver, Handle, KeyValue, Status, Stream, Way, nats_kv, unconnected
+from gossamer_mesh.errors import LinkClosedError, MeshError, PayloadTooLargeError
+from gossamer_mesh.link import Deliver, Handle, KeyValue, Status, Stream, Way, nats_kv
 from gossamer_mesh.link.nats_client import QuickClient
-from gossamer_mesh.link.nats_handles import (
-    Listener,
-    Subscribed,
-    Subscribes,
-    Subscription,
-    Timer,
-)
+from gossamer_mesh.link.nats_dialler import END_S, Dialler
+from gossamer_mesh.link.nats_handles import Listener, Subscribed, Subscription, Timer
 from gossamer_mesh.link.nats_kv import NatsKeyValue
 from gossamer_mesh.link.nats_py import errors
+from gossamer_mesh.link.nats_wanted import Wanted
 from gossamer_mesh.link.sockets import SocketLane
 from gossamer_mesh.wire import MAX_MESSAGE_BYTES
-
-if TYPE_CHECKING:
-    from gossamer_mesh.identity.nkey import KeyPair as Signer
-
-CONNECT_TIMEOUT_S: Final = 5.0
-NEXT_S: Final = 2
-"""How long an address may not answer while there are others to try."""
-
-OTHERS_EVERY: Final = 5
-"""Of the attempts to come back, how many go by for one that tries the other addresses, too."""
-
-RECONNECT_DELAYS_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
-"""Waits between attempts; the last one repeats."""
 
 OUTBOX_BYTES: Final = 64 * 1024 * 1024
 """What is kept while the server is away. The oldest goes first: its reader has given up first."""
@@ -67,7 +42,6 @@ PUSH_BYTES: Final = 256 * 1024
 
 UNSENT_S: Final = 0.001
 FLUSH_S: Final = 1.0
-END_S: Final = 0.5
 CLOSE_TIMEOUT_S: Final = 2.0
 """`close` takes at most so long and a little: a flush, then three endings."""
 
@@ -91,33 +65,27 @@ class NatsLink:
 
     def __init__(self, access: Access | Standing, name: str) -> None:
         self._standing = Standing(access) if isinstance(access, Access) else access
-        self._signer: Signer | None = None
         self._name = name
+        self._dialler = Dialler(self._standing, name, OUTBOX_BYTES, self._ended)
         self._loop = _new_loop()
         self._nc = QuickClient()
-        self._sids: dict[Subscription, Subscribed] = {}
-        self._wanted: dict[Subscription, None] = {}
+        self._wanted = Wanted()
         self._listeners: list[Listener] = []
-        self._failed: list[Callable[[MeshError], object]] = []
-        self._revoked = False
         self._posted: collections.deque[Callable[[], object]] = collections.deque()
         # A subscription keeps its place among the messages: what is published after it is heard.
         self._outbox: collections.deque[tuple[str, bytes | bytearray, str] | Subscription]
         self._outbox = collections.deque()
         self._outbox_bytes = 0
-        self._dropped = 0
         self.refused = 0
         self._foreign = Complaints(_log.warning)
         self._awake = False
         self._up = False
         self._closing = False
-        self._finished = threading.Event()
         self._first: MeshError | None = None
         self._ready = threading.Event()
         self._held = False
         self._lost: asyncio.Event | None = None
         self._stopped = asyncio.Event()
-        self._attempts = itertools.count()
         self._buckets: dict[str, NatsKeyValue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._main, name=f"gossamer-{name}", daemon=True)
@@ -222,7 +190,7 @@ class NatsLink:
 
     def on_failure(self, told: Callable[[MeshError], object]) -> None:
         """Tell why a lost connection was not made anew, each time, in the link's thread."""
-        self._failed.append(told)
+        self._dialler.on_failure(told)
 
     def close(self) -> None:
         if not self._closing:
@@ -304,7 +272,7 @@ class NatsLink:
             item = outbox.popleft()
             if isinstance(item, Subscription):
                 if item.live:
-                    self._wanted[item] = None
+                    self._wanted.add(item)
                     self._held = True
                     _ = self.spawn(self._subscribe_in_turn(item))
                 continue
@@ -319,17 +287,16 @@ class NatsLink:
         while self._outbox_bytes > OUTBOX_BYTES and outbox:
             item = outbox.popleft()
             if isinstance(item, Subscription):
-                self._wanted[item] = None
+                self._wanted.add(item)
                 continue
             self._outbox_bytes -= len(item[1])
-            self._dropped += 1
 
     def _go_on(self) -> None:
         self._held = False
         self._send()
 
     async def _subscribe_in_turn(self, subscription: Subscription) -> None:
-        await self._subscribe_now(subscription)
+        await self._wanted.subscribe(self._nc, subscription)
         self._go_on()
 
     # -- the link thread ---------------------------------------------------------------------
@@ -345,7 +312,6 @@ class NatsLink:
             self._tell("closed")
             self._end_tasks()
             self._loop.close()
-            self._finished.set()
 
     def _end_tasks(self) -> None:
         """End what nats-py leaves behind when it is closed quickly or loses its server."""
@@ -358,7 +324,7 @@ class NatsLink:
     async def _life(self) -> None:
         self._lost = asyncio.Event()
         try:
-            await self._open()
+            await self._use(await self._dialler.connect())
         except MeshError as error:
             self._first = error
             return
@@ -368,7 +334,9 @@ class NatsLink:
             if self._closing:
                 break
             self._tell("down")
-            await self._reopen()
+            client = await self._dialler.connect_again(self._stopped)
+            if client is not None:
+                await self._use(client)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._flush(), FLUSH_S)
         tasks = list(self._tasks)
@@ -380,135 +348,22 @@ class NatsLink:
         with contextlib.suppress(Exception):  # closing a broken connection may fail any way
             await asyncio.wait_for(self._nc.close(), END_S)
 
-    async def _come_back(self, back: Callable[[], None]) -> None:
-        """Have lapsed credentials vouched for again, in a thread of its own; `MeshError`."""
-        done: asyncio.Future[MeshError | None] = self._loop.create_future()
-
-        def told(outcome: MeshError | None) -> None:
-            if not done.done():
-                done.set_result(outcome)
-
-        def work() -> None:
-            outcome: MeshError | None = None
-            try:
-                back()
-            except MeshError as error:
-                outcome = error
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
-                self._loop.call_soon_threadsafe(told, outcome)
-
-        threading.Thread(target=work, name=f"{self._name}-back", daemon=True).start()
-        outcome = await done
-        if outcome is not None:
-            raise outcome
-
-    async def _open(self, *, everywhere: bool = True) -> None:
-        if self._standing.back is not None and self._standing.lapsed(time.time()):
-            await self._come_back(self._standing.back)
-        access, urls = self._standing.access, self._standing.urls
-        failed: list[ConnectError] = []
-        for url in urls if everywhere else urls[:1]:
-            try:
-                client = await self._connected(access, url, alone=len(urls) == 1)
-            except ConnectError as error:
-                failed.append(error)
-            else:
-                break
-        else:
-            raise unconnected.all_of(failed)
-        self._standing.found(url)
+    async def _use(self, client: QuickClient) -> None:
+        """Have a new connection hear what is wanted, and send what waits."""
         self._nc = client
         client.hurry()
         assert self._lost is not None
         self._lost.clear()
-        self._sids.clear()
-        # More may be wanted while we wait for the server.
-        while missing := [wanted for wanted in self._wanted if wanted not in self._sids]:
-            for subscription in missing:
-                await self._subscribe_now(subscription)
-            if not client.is_connected:
-                break
+        await self._wanted.subscribe_anew(client)
         self._up = True
         self._tell("up")
         self._held = False
         self._send()
 
-    async def _connected(self, access: Access, url: str, *, alone: bool) -> QuickClient:
-        """Return a client that the server at `url` has accepted; `ConnectError`."""
-        client = _client(url)
-        last: list[Exception] = []
-
-        async def failed(error: Exception) -> None:
-            last.append(error)
-            if isinstance(error, errors.SlowConsumerError):
-                self._dropped += 1
-                _log.warning("messages dropped: %s", error)
-
-        async def lost() -> None:
-            if self._nc is client and self._lost is not None:
-                self._revoked = "revoked" in str(client.last_error).lower()
-                self._up = False
-                self._lost.set()
-
-        try:
-            await asyncio.wait_for(
-                client.connect(
-                    url,
-                    **self._credentials(access),
-                    **_privacy(access, url),
-                    name=self._name,
-                    allow_reconnect=False,
-                    max_reconnect_attempts=1,
-                    reconnect_time_wait=0,
-                    connect_timeout=int(CONNECT_TIMEOUT_S) if alone else NEXT_S,
-                    ping_interval=20,
-                    max_outstanding_pings=2,
-                    pending_size=OUTBOX_BYTES,
-                    flush_timeout=CONNECT_TIMEOUT_S,
-                    error_cb=failed,
-                    closed_cb=lost,
-                    inbox_prefix=subjects.inbox_root(self._name),
-                    # `subjects` makes them of names that were checked.
-                    skip_subject_validation=True,
-                ),
-                CONNECT_TIMEOUT_S,
-            )
-        except (TimeoutError, OSError, errors.Error, ValueError) as error:
-            # It never opened; where the handshake failed, its end would be waited for for ever.
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(client.close(), END_S)
-            raise unconnected.reason(access, url, [error, *last], revoked=self._revoked) from error
-        return client
-
-    def _credentials(self, access: Access) -> dict[str, Any]:
-        if not access.jwt:
-            return {"user": access.user, "password": access.password}
-        if self._signer is None:
-            # Slow to import, and of no use to simulations.
-            from gossamer_mesh.identity.nkey import KeyPair  # noqa: PLC0415  see above
-
-            self._signer = KeyPair.from_seed(access.seed)
-        return {
-            "user_jwt_cb": access.jwt.encode,
-            "signature_cb": functools.partial(_proof, self._signer),
-        }
-
-    async def _reopen(self) -> None:
-        for attempt in itertools.count():
-            if self._closing:
-                return
-            try:
-                await self._open(everywhere=attempt % OTHERS_EVERY == OTHERS_EVERY - 1)
-            except MeshError as error:
-                _log.info("still no connection: %s", error)
-                for told in self._failed:
-                    told(error)
-            else:
-                return
-            pause_s = RECONNECT_DELAYS_S[min(attempt, len(RECONNECT_DELAYS_S) - 1)]
-            # Who closes the link does not wait for the next attempt.
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._stopped.wait(), pause_s)
+    def _ended(self) -> None:
+        assert self._lost is not None
+        self._up = False
+        self._lost.set()
 
     async def _flush(self) -> None:
         self._drain()
@@ -533,21 +388,8 @@ class NatsLink:
             except Exception:  # noqa: BLE001  as in `received`
                 _log.exception("a listener of the link's status failed")
 
-    async def _subscribe_now(self, subscription: Subscription) -> None:
-        try:
-            client = cast("Subscribes", self._nc)
-            sid = await client.subscribe(subscription.subject, cb=subscription.received)
-            self._sids[subscription] = sid
-            self._nc.take_over(sid, subscription)
-        except (errors.Error, OSError) as error:
-            if self._nc.is_connected:
-                # Asking again would not help: the subject itself was refused.
-                _log.warning("%s cannot be subscribed: %s", subscription.subject, error)
-                self._wanted.pop(subscription, None)
-
     def _unsubscribe(self, subscription: Subscription) -> None:
-        self._wanted.pop(subscription, None)
-        sid = self._sids.pop(subscription, None)
+        sid = self._wanted.remove(subscription)
         if sid is not None:
             self._nc.let_go(sid)
         if sid is not None and self._up:
@@ -556,47 +398,3 @@ class NatsLink:
     async def _unsubscribe_now(self, sid: Subscribed) -> None:
         with contextlib.suppress(errors.Error, OSError):
             await sid.unsubscribe()
-
-
-def _proof(signer: Signer, nonce: str) -> bytes:
-    return base64.b64encode(signer.sign(nonce.encode()))
-
-
-def _client(url: str) -> QuickClient:
-    """Return what speaks to that address; `ConnectError` where what that takes is missing."""
-    if not url.startswith("ws"):
-        return QuickClient()
-    try:
-        # Slow to import, and an extra.
-        from gossamer_mesh.link.nats_websocket import WebSocketClient  # noqa: PLC0415  see above
-    except ImportError as error:
-        raise ConnectError(
-            f"{url} is a websocket, and {error.name} is not installed here: run "
-            "pip install 'gossamer[websocket]'",
-            url=url,
-            why=f"{error.name} is missing for it: run pip install 'gossamer[websocket]'",
-        ) from error
-    return WebSocketClient()
-
-
-def _privacy(access: Access, url: str) -> dict[str, Any]:
-    """Return how the server shows who it is: by a certificate of the mesh's own, if it has one."""
-    if not url.startswith(("tls:", "wss:")):
-        return {}
-    import ssl  # noqa: PLC0415  of no use on loopback
-
-    logging.getLogger("asyncio").addFilter(_not_of_end)
-    proxied = access.proxied and url.startswith("wss:")
-    try:
-        return {"tls": ssl.create_default_context(cadata=None if proxied else access.ca or None)}
-    except ssl.SSLError as error:
-        raise CredentialsError(
-            f"the certificate of who vouches for {url} cannot be read ({error}): use the "
-            "access file of this mesh, as it was made",
-            url=url,
-        ) from error
-
-
-def _not_of_end(record: logging.LogRecord) -> bool:
-    """Leave out what asyncio says of nats-py at the end of every encrypted connection."""
-    return "eof_received" not in record.getMessage()
