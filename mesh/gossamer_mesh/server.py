@@ -284,7 +284,7 @@ def _failure(server: Server, port: int, logged: int) -> ServerError:
     if any("address already in use" in line for line in said):
         return ServerError(
             f"port {port} is taken, perhaps by a server that was not started here: "
-            "stop that one, or choose another port (0 for any)",
+            "stop that one, or choose another port",
             port=port,
         )
     # nats-server puts its pid, the time and a level before what it says.

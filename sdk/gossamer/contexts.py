@@ -71,9 +71,9 @@ def load(name: str, said_by: str = "") -> Access:
     """Return the access of context `name`; `said_by` tells the error who asked for it."""
     path = _path(check_name(name, said_by or "context"))
     if not path.exists():
-        who = f"{said_by} is {name!r}, but there" if said_by else "There"
+        what = f"{said_by} is {name!r}, which is no context" if said_by else f"no context {name!r}"
         raise ConfigError(
-            f"{who} is no such context ({_known(name)}): run gossamer context add {name} ACCESS",
+            f"{what} ({_known(name)}): run gossamer context add {name} ACCESS",
             context=name,
         )
     return _kept(path)

@@ -79,7 +79,14 @@ class GrantTable(list[Granted]):
 
 
 def give(access: Access, to: str, part: GrantPart, ttl_s: int) -> Granted:
-    """Grant something, as an administrator. Blocks; errors as `registrar.ask_as_admin`."""
+    """Grant something, as an administrator. Blocks; errors as `registrar.ask_as_admin`.
+
+    `ConfigError` if its `agents` is no expression: agents would take it for a grant of nothing.
+    """
+    from gossamer_placement.where import parse  # noqa: PLC0415  only who grants needs it
+
+    if part.agents:
+        parse(part.agents)
     answer = registrar.ask_as_admin(access, Give(to=to, part=part, ttl_s=ttl_s), Given)
     return _read(answer.jwt)
 

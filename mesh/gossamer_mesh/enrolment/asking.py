@@ -79,7 +79,8 @@ class Asker:
         why = "nobody lets people in" if nobody else f"no answer within {within_s:.0f} s"
         raise ConnectError(
             f"{why} on this mesh: is gossamer mesh serve (or gossamer enrol) running? "
-            "(Administrators ask at the mesh's own server, not at a site's.)"
+            "(Administrators ask at the mesh's own server, not at a site's; a mesh of gossamer up "
+            "is one person's: gossamer mesh init makes one that others can join.)"
         )
 
 

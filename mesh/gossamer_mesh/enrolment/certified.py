@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from gossamer_mesh.enrolment.addresses import ANY_ADDRESS
+from gossamer_mesh.enrolment.invitation import shown
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.identity import certificates
 from gossamer_mesh.identity.certificates import Certificate
@@ -40,6 +41,23 @@ def files(folder: Path, whose: str, hosts: Sequence[str], now: float) -> Files:
         write_private(key, made.key)
         write_private(certificate, made.certificate)
     return Files(str(certificate), str(key))
+
+
+def check(certificate: str, key: str, now: float) -> None:
+    """Raise `ConfigError` unless a server can show this certificate by that key now."""
+    try:
+        until = certificates.matched(Path(certificate).read_bytes(), Path(key).read_bytes())
+    except (OSError, ConfigError) as error:
+        raise ConfigError(
+            f"the server cannot show the certificate {certificate} with the key {key}: {error}",
+            path=certificate,
+        ) from error
+    if until <= now:
+        raise ConfigError(
+            f"the server's certificate {certificate} expired at {shown(until)}: put a new one in "
+            f"its place, and its key at {key}",
+            path=certificate,
+        )
 
 
 def names(hosts: Sequence[str], listened: Sequence[str]) -> list[str]:

@@ -137,6 +137,12 @@ class Home:
     def load(cls, name: str) -> Home:
         """Return the mesh `name`; `ConfigError` if there is none here, or others can read it."""
         path = _folder() / subjects.check_name(name, "the mesh's name") / "mesh.json"
+        if path.with_name("leaf.json").exists():
+            raise ConfigError(
+                f"of the mesh {name!r} there is only a site's server here: do this where the "
+                "mesh was made",
+                value=name,
+            )
         if not path.exists():
             known = names()
             raise ConfigError(
@@ -181,9 +187,11 @@ class Home:
                 f"serve {name}, or choose another name",
                 value=name,
             )
+        owner, now = KeyPair.new("user"), int(time.time())
+        if certificate:
+            certified.check(certificate, key, now)
         private_dir(path)
         authority = Authority.new(name)
-        owner, now = KeyPair.new("user"), int(time.time())
         settings = Settings(
             host=host,
             port=port,
@@ -263,6 +271,7 @@ class Home:
         if not settings.encrypted:
             return where
         if settings.certificate:
+            certified.check(settings.certificate, settings.key, time.time())
             return where._replace(certificate=settings.certificate, key=settings.key)
         files = certified.files(self.path, f"the mesh {self.name!r}", self._named(), time.time())
         return where._replace(certificate=files.certificate, key=files.key)

@@ -434,8 +434,8 @@ class Registrar:
             _name(request.site, "site")
         most = 1 if request.name else MOST_USES
         if not 1 <= request.uses <= most:
-            why = ", for they would have one name" if request.name else ""
-            raise _no("name", f"a join token for {request.uses}: allowed are 1 to {most}{why}")
+            why = f", for one alone can be called {request.name!r}" if request.name else ""
+            raise _no("name", f"a join token for {request.uses} uses: allowed are 1 to {most}{why}")
         if not 1 <= request.ttl_s <= MOST_TTL_S:
             raise _no(
                 "expired",

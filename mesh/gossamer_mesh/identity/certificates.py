@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -79,6 +80,19 @@ def valid_until(certificate: bytes) -> float:
         return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp()
     except ValueError as error:
         raise ConfigError(f"not a certificate in PEM ({error})") from error
+
+
+def matched(certificate: bytes, key: bytes) -> float:
+    """Return when a certificate expires; `ConfigError` unless that is its key, unencrypted."""
+    until = valid_until(certificate)
+    public = x509.load_pem_x509_certificate(certificate).public_key()
+    try:
+        own = load_pem_private_key(key, None).public_key()
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"not a private key in PEM without a password ({error})") from error
+    if own != public:
+        raise ConfigError("the key is another certificate's")
+    return until
 
 
 def _builder(

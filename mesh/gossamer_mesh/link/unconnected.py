@@ -92,6 +92,12 @@ def _refused(access: Access, url: str, *, revoked: bool) -> NotAdmittedError:
                 "(gossamer invite)",
                 url=url,
             )
+        if claims.exp:
+            return NotAdmittedError(
+                f"{url} refused {claims.role} {claims.name!r}: an admin may have revoked these "
+                f"credentials, or the mesh was made anew: {again}",
+                url=url,
+            )
     return NotAdmittedError(
         f"{url} refused the credentials: use the access file of this mesh (`gossamer status` names "
         "the local one); if they were revoked, join again with a new token",

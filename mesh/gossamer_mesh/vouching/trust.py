@@ -54,6 +54,8 @@ _decoder: Final = msgspec.json.Decoder(dict[str, Trusted])
 
 def checked(trusted: Trusted) -> Trusted:
     """Return `trusted`, or raise `ConfigError` where it makes no sense."""
+    if not trusted.issuer or not trusted.audience:
+        raise ConfigError("--issuer and --audience go together: give both")
     check_url(trusted.issuer, fetched=not trusted.keys)
     for what, said in (("--audience", trusted.audience), ("--client-id", trusted.client)):
         if not said or len(said) > MOST_URL or not said.isprintable():
@@ -86,7 +88,8 @@ def check_url(url: str, *, fetched: bool = True) -> str:
     if not right or not host or parts.query or parts.fragment or "@" in parts.netloc:
         raise ConfigError(
             f"the issuer {url!r} cannot be used: give its URL, https://HOST/… without ? and # "
-            "(http only on this machine, as http://127.0.0.1:PORT)",
+            "(http only on this machine, as http://127.0.0.1:PORT); one that is not asked for its "
+            "keys may have any name: give them with --keys FILE",
             value=url,
         )
     return url

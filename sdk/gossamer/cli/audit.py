@@ -9,18 +9,20 @@ import click
 import msgspec
 
 from gossamer.cli.face import Command, Face, Failure, pass_face
+from gossamer.cli.options import optional_duration
 from gossamer_mesh import audited
 from gossamer_mesh.audited import Audited
 from gossamer_mesh.nearest import did_you_mean
-from gossamer_mesh.units import parse_seconds, show_seconds
+from gossamer_mesh.units import show_seconds
 
 
 @click.command(cls=Command)
 @click.option("--agent", metavar="NAME", help="Only what this agent has run.")
 @click.option("--caller", metavar="NAME", help="Only what this user has run.")
-@click.option("--since", metavar="TIME", help="Only what has ended in this time, like 2h.")
+@click.option("--since", "since_s", metavar="TIME", callback=optional_duration,
+              help="Only what has ended in this time, like 2h.")  # fmt: skip
 @pass_face
-def audit(face: Face, *, agent: str | None, caller: str | None, since: str | None) -> None:
+def audit(face: Face, *, agent: str | None, caller: str | None, since_s: int | None) -> None:
     """Show what your agents on this machine have run: whose calls, and how they ended.
 
     An agent keeps this much of it: audit.size in its configuration, 32 MiB unless set.
@@ -35,7 +37,7 @@ def audit(face: Face, *, agent: str | None, caller: str | None, since: str | Non
             f"no agent has an audit in {audited.directory()}: run this on the agent's machine, as "
             "the user that runs it"
         )
-    after = time.time() - parse_seconds(since) if since is not None else 0.0
+    after = time.time() - since_s if since_s is not None else 0.0
     for name in names if agent is None else [agent]:
         for each in audited.read(name):
             if each.time >= after and caller in {None, each.caller.partition(".")[0], each.caller}:

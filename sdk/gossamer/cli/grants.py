@@ -12,10 +12,9 @@ import gossamer
 from gossamer import contexts, sharing
 from gossamer.cli.face import Command, Face, Failure, pass_face
 from gossamer.cli.members import admin
-from gossamer.cli.options import context_option, duration
+from gossamer.cli.options import context_option, duration, optional_duration
 from gossamer_mesh.identity.claims import GrantPart
 from gossamer_mesh.registered import Registered
-from gossamer_mesh.units import parse_seconds
 
 REVOKE: Final = "revoke"
 _PER_HOUR: Final = re.compile(r"([1-9][0-9]{0,8})/h")
@@ -30,14 +29,17 @@ _PAIR: Final = re.compile(r"([A-Za-z][\w.]*)=([\w./-]+)")
     help="describe@2, ada/describe@*, a digest, or any; repeatable.",
 )  # fmt: skip
 @click.option(
-    "--agents", default="", metavar="WHERE",
+    "--agents", "where", default="", metavar="WHERE",
     help="On which: site=field, or an expression as for run --where (all).",
 )  # fmt: skip
 @click.option("--until", "ttl_s", default="7d", callback=duration, show_default=True,
-              help="For how long.")  # fmt: skip
-@click.option("--quota", metavar="N/h", help="So many calls an hour on each agent, like 100/h.")
-@click.option("--concurrent", type=click.IntRange(1), help="So many at a time on each agent.")
-@click.option("--cpu", metavar="TIME", help="So much CPU time an hour on each agent, like 10min.")
+              metavar="TIME", help="For how long.")  # fmt: skip
+@click.option("--quota", metavar="N/h",
+              help="So many calls an hour on each agent, like 100/h (any number).")  # fmt: skip
+@click.option("--concurrent", type=click.IntRange(1),
+              help="So many at a time on each agent (any number).")  # fmt: skip
+@click.option("--cpu", "cpu_s", metavar="TIME", callback=optional_duration,
+              help="So much CPU time an hour on each agent, like 10min (any).")  # fmt: skip
 @context_option
 @pass_face
 def grant(  # noqa: PLR0913 - one argument an option, all by name
@@ -46,11 +48,11 @@ def grant(  # noqa: PLR0913 - one argument an option, all by name
     who: str,
     number: str | None,
     functions: tuple[str, ...],
-    agents: str,
+    where: str,
     ttl_s: int,
     quota: str | None,
     concurrent: int | None,
-    cpu: str | None,
+    cpu_s: int | None,
     target_mesh: str | None,
 ) -> None:
     """Let WHO, a user or group:NAME, run functions; or take a grant back: revoke ID.
@@ -74,10 +76,10 @@ def grant(  # noqa: PLR0913 - one argument an option, all by name
             return mesh.find(reference)
 
     part = GrantPart(
-        agents=_where(agents),
+        agents=_where(where),
         per_hour=_per_hour(quota),
         concurrent=concurrent or 0,
-        cpu_s=parse_seconds(cpu) if cpu else 0.0,
+        cpu_s=float(cpu_s or 0),
         # At last: it may ask the mesh.
         functions=tuple([sharing.in_full(each, find) for each in functions]),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from gossamer import contexts, registrar, who
+from gossamer import contexts, registrar
 from gossamer.cli.face import Command, Face, Failure, pass_face
 from gossamer.cli.options import context_option, duration
 from gossamer.show import table
@@ -34,14 +34,15 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("role", type=click.Choice(("agent", "client", "gateway", "admin", "leaf")))
 @click.option("--name", default="", help="What it must be called; without, who joins chooses.")
-@click.option("--site", default="", help="The site that an agent belongs to.")
+@click.option("--site", default="", help="The site that an agent belongs to; else as it says.")
 @click.option("--group", "groups", multiple=True, help="A group that a person is in; repeatable.")
 @click.option(
     "--ttl", "ttl_s", default="1h", callback=duration, show_default=True,
-    help="How long the token can be used.",
+    metavar="TIME", help="How long the token can be used, like 10min or 7d.",
 )  # fmt: skip
 @click.option("--at", default="", metavar="LEAF", help="By which site's server they join and stay.")
-@click.option("--uses", type=click.IntRange(1), default=1, show_default=True, help="How often.")
+@click.option("--uses", type=click.IntRange(1), default=1, show_default=True,
+              help="How many may join with it; one, if it has a name.")  # fmt: skip
 @context_option
 @pass_face
 def invite(  # noqa: PLR0913  one argument an option, all by name
@@ -79,7 +80,7 @@ def invite(  # noqa: PLR0913  one argument an option, all by name
 @context_option
 @pass_face
 def users(face: Face, *, target_mesh: str | None) -> None:
-    """Show who was let into the mesh: agents, clients and admins."""
+    """Show who was let into the mesh, as what, and until when."""
     found = registrar.ask_as_admin(admin(target_mesh), ListUsers(), Users)
     columns = ("name", "role", "site", "groups", "credentials", "vouched for by")
     rows = [
@@ -129,16 +130,11 @@ def readmit(face: Face, *, name: str, target_mesh: str | None) -> None:
 
 
 def admin(target: str | None) -> Access:
-    """Return the access of the mesh that is meant; `Failure` where it is no administrator's."""
+    """Return the access of the mesh that is meant; `EnrolmentError` where it is no admin's."""
     access = contexts.resolve(target)
     if access is None:
         raise Failure("no mesh: name one with --context, or make one with gossamer mesh init NAME")
-    known = who.of(access)
-    if known.role != who.ADMIN:
-        raise Failure(
-            f"only an admin may do that, and on this mesh you are {known.name!r}, "
-            f"{known.role or 'with a password'}: ask one, or choose another --context"
-        )
+    registrar.check_admin(access)
     return access
 
 

@@ -47,7 +47,8 @@ def mesh() -> None:
     "--host",
     "hosts",
     multiple=True,
-    help="A name or address by which others reach it, the best first; repeatable.",
+    help="A name or address by which others reach it, the best first; repeatable. Else this "
+    "machine's name, or the address it listens at.",
 )
 @click.option(
     "--lifetime",
@@ -55,6 +56,7 @@ def mesh() -> None:
     default="24h",
     callback=duration,
     show_default=True,
+    metavar="TIME",
     help="For how long credentials last; who is connected renews them by itself.",
 )
 @click.option(

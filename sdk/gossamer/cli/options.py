@@ -63,6 +63,13 @@ def duration(_: click.Context, parameter: click.Parameter, given: str) -> int:
     return int(found_s)
 
 
+def optional_duration(
+    context: click.Context, parameter: click.Parameter, given: str | None
+) -> int | None:
+    """As `duration`; None if nothing is given."""
+    return None if given is None else duration(context, parameter, given)
+
+
 def invited(_: click.Context, parameter: click.Parameter, given: str) -> Invitation:
     """Turn a join token, `-` for standard input or `@FILE` into what it says."""
     if given == "-":
@@ -104,8 +111,8 @@ def placement_options(function: F) -> F:
         click.option("--scheduler", metavar="NAME", help="A batch system it needs, like slurm."),
         click.option("--arch", metavar="NAME", help="The processor it needs, like arm64."),
         click.option("--memory", metavar="SIZE", help="Memory it may use, like 512MiB or 4GiB."),
-        click.option("--gpus", type=int, help="GPUs it needs."),
-        click.option("--cpus", type=int, help="CPUs it needs."),
+        click.option("--gpus", type=int, help="GPUs it needs; else as it says."),
+        click.option("--cpus", type=int, help="CPUs it needs; else as it says, or 1."),
         click.option(
             "--place",
             metavar="HINT",

@@ -55,8 +55,9 @@ class _Run(Command):
     help="A keyword argument; repeatable.",
 )  # fmt: skip
 @placement_options
-@click.option("--wait", metavar="TIME", help="How long to wait for an agent that can, like 5m.")
-@click.option("--timeout", metavar="TIME", help="How long it may run, like 30s or 5m.")
+@click.option("--wait", metavar="TIME",
+              help="How long to wait for an agent that can, like 5m; else not at all.")  # fmt: skip
+@click.option("--timeout", metavar="TIME", help="How long it may run, like 30s; else as it says.")
 @context_option
 @pass_face
 def run(

@@ -40,7 +40,9 @@ def _allowed(
     help="What gossamer login is to the issuer; else the audience.",
 )  # fmt: skip
 @click.option(
-    "--claim", default="", help="Which claim is the name; preferred_username, email or sub."
+    "--claim",
+    default="",
+    help="Which claim is the name; else preferred_username, email or sub.",
 )
 @click.option(
     "--allow", callback=_allowed, multiple=True, metavar="CLAIM=VALUE",
@@ -61,7 +63,7 @@ def _allowed(
 )  # fmt: skip
 @click.option(
     "--login-for", "login_for_s", default="7d", callback=duration, show_default=True,
-    help="For how long a login holds.",
+    metavar="TIME", help="For how long a login holds.",
 )  # fmt: skip
 @pass_face
 def trust(
@@ -82,6 +84,8 @@ def trust(
     """
     home = Home.load(name)
     if issuer is None:
+        if any((audience, client, keys, *(how[each] for each in how if each != "login_for_s"))):
+            raise click.UsageError("whose word is to be taken is not said: give --issuer URL.")
         _show(face, home)
         return
     trusted = Trusted(

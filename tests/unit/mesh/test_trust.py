@@ -17,7 +17,8 @@ GOOD = {"issuer": "https://issuer.example", "audience": "lab", "client": "lab"}
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ({"issuer": ""}, "give its URL"),
+        ({"issuer": ""}, "go together: give both"),
+        ({"issuer": "site-ca"}, "--keys FILE"),
         ({"issuer": "issuer.example"}, "https://HOST"),
         ({"issuer": "http://issuer.example"}, "http only on this machine"),
         ({"issuer": "http://127.0.0.1.example"}, "http only on this machine"),
@@ -28,7 +29,8 @@ GOOD = {"issuer": "https://issuer.example", "audience": "lab", "client": "lab"}
         ({"issuer": "file:///etc/passwd"}, "https://HOST"),
         ({"issuer": "https://a b"}, "cannot be used"),
         ({"issuer": "https://" + "x" * 600}, "cannot be used"),
-        ({"audience": ""}, "--audience '' cannot be used"),
+        ({"audience": ""}, "go together: give both"),
+        ({"audience": "a\n"}, "--audience 'a\\n' cannot be used"),
         ({"client": ""}, "--client-id '' cannot be used"),
         ({"groups": {"a": "b"}}, "--groups-claim"),
         ({"admins": ("a",)}, "--groups-claim"),

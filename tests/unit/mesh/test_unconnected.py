@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import time
+
 from gossamer_mesh.access import Access
 from gossamer_mesh.errors import ConnectError, CredentialsError, NotAdmittedError
+from gossamer_mesh.identity.authority import Authority
+from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.link import unconnected
 
 ACCESS = Access("tls://h:4222", "ada", "secret", more=("wss://h:443",))
@@ -26,3 +30,15 @@ def test_who_is_refused_by_one_server_of_the_mesh_is_told_that_and_no_guess():
     assert unconnected.all_of([ELSEWHERE, REFUSED]) is REFUSED
     assert isinstance(ELSEWHERE, CredentialsError)
     assert unconnected.all_of([AWAY, ELSEWHERE]) is ELSEWHERE
+
+
+def test_who_is_refused_is_named_and_told_how_to_come_back():
+    pair = KeyPair.new("user")
+    client = Authority.new("lab").issuer("client")
+    jwt = client.vouch("ada", pair.public, int(time.time()), ttl_s=60)
+    access = Access("tls://h:4222", jwt=jwt, seed=pair.seed)
+    told = unconnected.reason(access, "tls://h:4222", [OSError("Authorization Violation")])
+    assert str(told).startswith("tls://h:4222 refused client 'ada': an admin may have revoked")
+    assert "gossamer invite" in str(told)
+    # It is a guess: agents end for good only of what is certain.
+    assert "certain" not in told.fields

@@ -81,7 +81,7 @@ def test_wrong_usage_is_one_line_with_the_next_step(
 def test_an_error_is_one_line_and_no_traceback(capsys: Capture):
     assert main(["context", "use", "gone"]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("gossamer: error: There is no such context (known: none): run gossamer")
+    assert said.startswith("gossamer: error: no context 'gone' (known: none): run gossamer")
     assert said.count("\n") == 1
 
 
@@ -90,7 +90,7 @@ def test_debug_shows_the_traceback_before_the_line(arguments: list[str], capsys:
     assert main([*arguments, "use", "gone"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("Traceback")
-    assert said.splitlines()[-1].startswith("gossamer: error: There is no such context")
+    assert said.splitlines()[-1].startswith("gossamer: error: no context 'gone'")
 
 
 @pytest.mark.parametrize("arguments", [["--json", "version"], ["version", "--json"]])

@@ -86,7 +86,7 @@ def test_an_address_without_its_scheme_is_not_repeated_with_its_password():
 
 
 def test_a_missing_context_in_the_environment_says_where_the_name_came_from():
-    with pytest.raises(ConfigError, match=r"\$GOSSAMER_CONTEXT is 'gone', but there is no such"):
+    with pytest.raises(ConfigError, match=r"\$GOSSAMER_CONTEXT is 'gone', which is no context"):
         contexts.resolve(None, {**URL, "GOSSAMER_CONTEXT": "gone"})
 
 
@@ -118,7 +118,7 @@ def test_a_removed_context_is_no_longer_current():
 
 
 def test_only_a_context_that_exists_can_be_chosen():
-    with pytest.raises(ConfigError, match="no such context"):
+    with pytest.raises(ConfigError, match="no context 'lab'"):
         contexts.use("lab")
     assert contexts.current() is None
 
