@@ -53,7 +53,8 @@ def no_agent(job: Job, fleet: Fleet, trouble: str = "", *, waited_s: float = 0.0
     if total == 0:
         return NoAgentError(
             f"no agent is on the mesh to run {job.name}: start one with "
-            "`gossamer agent start`, or `gossamer up` on this machine"
+            "`gossamer agent start`, have one join (`gossamer invite agent`), or start a mesh of "
+            "this machine's own (`gossamer up`)"
             + (f" ({trouble})" if trouble else "")
             + f"; {way_out}",
             function=job.name,
@@ -99,9 +100,10 @@ def no_agent(job: Job, fleet: Fleet, trouble: str = "", *, waited_s: float = 0.0
             ruled_out=counts,
         )
     _, closest, lacking = min(_lacking(demand, fleet))
+    listed = ": it runs what its configuration lists, and no more" if lacking == [ALLOW] else ""
     return NoAgentError(
         f"0 of {total} agents match {job.name}: {reasons}; closest: {closest} (lacks "
-        f"{', '.join(lacking)}){meant(demand, fleet)}{_lapsed(demand, fleet)}; {way_out}",
+        f"{', '.join(lacking)}{listed}){meant(demand, fleet)}{_lapsed(demand, fleet)}; {way_out}",
         function=job.name,
         ruled_out=counts,
         closest=closest,
@@ -110,10 +112,12 @@ def no_agent(job: Job, fleet: Fleet, trouble: str = "", *, waited_s: float = 0.0
 
 
 def _lacking(demand: Demand, fleet: Fleet) -> Iterator[tuple[int, str, list[str]]]:
-    """Give each agent with what it lacks, and how much that is."""
+    """Give each agent with what it lacks, and how far that is from what is asked for."""
     for candidate in fleet:
         lacking = lacks(demand, candidate.document)
-        yield len(lacking), candidate.document.agent, lacking
+        # Who was asked for by name is the one that matters, whatever it lacks.
+        far = 0 if candidate.document.agent == demand.agent else len(lacking)
+        yield far, candidate.document.agent, lacking
 
 
 def _lapsed(demand: Demand, fleet: Fleet) -> str:

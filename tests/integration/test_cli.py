@@ -121,7 +121,7 @@ def test_up_status_down(up: dict[str, Any]):
     assert answer("up") == up
     assert answer("status") == up
     assert up["url"] in gossamer("status").stdout
-    assert gossamer("down").stdout == "stopped\n"
+    assert answer("down") == {**up, "stopped": True, "up": False}
     assert gossamer("status").returncode == 3
     for pid in (up["server_pid"], up["agent_pid"]):
         process = current(pid)

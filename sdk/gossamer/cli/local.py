@@ -52,7 +52,8 @@ def down(face: Face, *, grace_s: float) -> None:
     mesh = local.down(grace_s)
     ran = mesh.server_pid or mesh.agent_pid
     said = "stopped" if ran else "nothing was running"
-    face.show({"stopped": bool(ran), **_data(mesh)}, lambda: click.echo(said))
+    # The pids are those that were stopped.
+    face.show({"stopped": bool(ran), **_data(mesh), "up": False}, lambda: click.echo(said))
 
 
 @click.command(cls=Command)

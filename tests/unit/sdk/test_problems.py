@@ -55,6 +55,15 @@ def test_of_equally_close_agents_the_first_by_name_is_named(fleet: Fleet):
     assert "runtime=podman ruled out 11; closest: gpu (lacks runtime=podman)" in str(error)
 
 
+def test_who_was_asked_for_by_name_is_told_of_before_who_is_closer():
+    fleet = a_fleet(pi_1={"gpus": (Gpu(0, "T4"),)}, pi_8={"allow": ("ada/describe@1",)})
+    error = problems.no_agent(a_job(demand=Demand(agent="pi-8", gpus=1, function=b"ab")), fleet)
+    assert error.fields["closest"] == "pi-8"
+    error = problems.no_agent(a_job(demand=Demand(agent="pi-8", function=b"ab")), fleet)
+    assert error.fields["lacks"] == ("allow",)
+    assert "closest: pi-8 (lacks allow: it runs what its configuration lists" in str(error)
+
+
 def test_clauses_of_where_count_as_constraints(fleet: Fleet):
     demand = Demand(where="'podman' in runtimes and arch == 'aarch64'")
     said = str(problems.no_agent(a_job(demand=demand), fleet))
