@@ -15,6 +15,7 @@ import pytest
 from gossamer_mesh import permissions, subjects
 from gossamer_mesh.access import Access
 from gossamer_mesh.enrolment import messages
+from gossamer_mesh.enrolment.administration import Draw
 from gossamer_mesh.enrolment.messages import (
     Answer,
     Enrolled,
@@ -27,7 +28,7 @@ from gossamer_mesh.enrolment.messages import (
     Request,
     Revoke,
 )
-from gossamer_mesh.enrolment.registrar import Draw, Registrar
+from gossamer_mesh.enrolment.registrar import Registrar
 from gossamer_mesh.enrolment.service import Service
 from gossamer_mesh.identity import token
 from gossamer_mesh.identity.claims import User, UserPart
@@ -174,7 +175,7 @@ def token_of(issuer: Issuer, kid: str) -> str:
 def test_nobody_is_let_in_by_such_a_token(at_door: Door, issuer: Issuer, attempt: str) -> None:
     if attempt == "the name of the owner":
         owner = messages.User(public=KeyPair.new("user").public, role="admin")
-        at_door.registrar.users["owner"] = (owner, 1)
+        at_door.registrar.roll.users["owner"] = (owner, 1)
     make, reason = VAIN[attempt]
     answer = at_door.stranger().login(make(issuer))
     row(attempt, WHO, outcome(isinstance(answer, Refused)), KNOWS)

@@ -23,10 +23,11 @@ from gossamer_mesh.enrolment.addresses import (
     proxied,
     reached_by,
 )
+from gossamer_mesh.enrolment.administration import Draw
 from gossamer_mesh.enrolment.door import LoginAddress
 from gossamer_mesh.enrolment.invitation import Invitation
 from gossamer_mesh.enrolment.messages import Invite, Invitee, Token, User
-from gossamer_mesh.enrolment.registrar import Draw, Registrar
+from gossamer_mesh.enrolment.registrar import Registrar
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.founding import OWNER
 from gossamer_mesh.identity.authority import Authority

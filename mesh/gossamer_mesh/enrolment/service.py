@@ -16,9 +16,10 @@ from typing import Final, NamedTuple
 from gossamer_mesh import subjects
 from gossamer_mesh.complaints import Complaints
 from gossamer_mesh.enrolment import messages
+from gossamer_mesh.enrolment.decision import Decision, Write, refusal, refused
 from gossamer_mesh.enrolment.granting import Put
 from gossamer_mesh.enrolment.messages import Answer, Enrolled, Join, Login, Request
-from gossamer_mesh.enrolment.registrar import Decision, Registrar, Write, refusal, refused
+from gossamer_mesh.enrolment.registrar import Registrar
 from gossamer_mesh.enrolment.sealed import Open, Seal
 from gossamer_mesh.errors import EnrolmentError, MeshError, ProtocolError
 from gossamer_mesh.link import Entry, Link, Message
@@ -74,6 +75,7 @@ class Service:
         self._seal = seal or Open()
         self._link = link
         self._registrar = registrar
+        self._roll = registrar.roll
         self._revoke = revoke
         self._clock = clock
         self._desk = desk or Desk(dict)
@@ -107,19 +109,19 @@ class Service:
 
     def _tidy(self) -> None:
         """Remove join tokens that have expired long since: there is no end of them."""
-        for number in self._registrar.stale(int(self._clock())):
+        for number in self._roll.stale(int(self._clock())):
             self._buckets[subjects.TOKENS_BUCKET].delete(number, lambda _: None)
 
     def _seen(self, bucket: str, told_all: Callable[[], None], entry: Entry | None) -> None:
         if entry is None:
             told_all()
-        elif entry.revision > self._registrar.revision(bucket, entry.key):
+        elif entry.revision > self._roll.revision(bucket, entry.key):
             # What we have written ourselves comes back, and may be behind the next write.
             self._learn(bucket, entry)
 
     def _learn(self, bucket: str, entry: Entry) -> None:
         if entry.value is None:
-            self._registrar.forget(bucket, entry.key)
+            self._roll.forget(bucket, entry.key)
             return
         users = bucket == subjects.USERS_BUCKET
         try:
@@ -127,9 +129,9 @@ class Service:
             value = (messages.decode_user if users else messages.decode_token)(data)
         except ProtocolError as error:
             _log.warning("%s in bucket %s: %s", entry.key, bucket, error)
-            self._registrar.spoil(bucket, entry.key, entry.revision)
+            self._roll.spoil(bucket, entry.key, entry.revision)
             return
-        self._registrar.learn(Write(bucket, entry.key, value, 0), entry.revision)
+        self._roll.learn(Write(bucket, entry.key, value, 0), entry.revision)
 
     # -- one request after the other ---------------------------------------------------------
 
@@ -188,7 +190,7 @@ class Service:
             if isinstance(found, MeshError):
                 self._fail(asked, found)
                 return
-            self._registrar.saw_agent(name, found is not None)
+            self._roll.saw_agent(name, found is not None)
             self._decide(asked, TRIES)
 
         self._agents.get(name, looked)
@@ -227,7 +229,7 @@ class Service:
 
         def written(outcome: int | MeshError | None) -> None:
             if isinstance(outcome, int):
-                self._registrar.learn(write, outcome)
+                self._roll.learn(write, outcome)
                 self._write(asked, tries, decision, number + 1)
             elif outcome is None:
                 bucket.get(write.key, read)
@@ -240,7 +242,7 @@ class Service:
                 self._fail(asked, found)
                 return
             if found is None:
-                self._registrar.forget(write.bucket, write.key)
+                self._roll.forget(write.bucket, write.key)
             else:
                 self._learn(write.bucket, found)
             self._decide(asked, tries - 1)
@@ -257,7 +259,7 @@ class Service:
         if not decision.revokes:
             self._end(asked, decision.answer)
             return
-        void = self._registrar.revoked()
+        void = self._roll.revoked()
 
         def revoke() -> None:
             try:

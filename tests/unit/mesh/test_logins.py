@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from gossamer_mesh.enrolment import messages
+from gossamer_mesh.enrolment.administration import Draw
 from gossamer_mesh.enrolment.logins import MOST_KEYS
 from gossamer_mesh.enrolment.messages import (
     Doors,
@@ -24,7 +25,7 @@ from gossamer_mesh.enrolment.messages import (
     Revoke,
     Revoked,
 )
-from gossamer_mesh.enrolment.registrar import Draw, Registrar
+from gossamer_mesh.enrolment.registrar import Registrar
 from gossamer_mesh.identity import claims
 from gossamer_mesh.identity.authority import Authority
 from gossamer_mesh.identity.claims import peek
@@ -60,7 +61,7 @@ class Office:
     def ask(self, what, speaker, request):
         decision = self.registrar.decide(what, speaker, request, self.now)
         for write in decision.writes:
-            self.registrar.learn(write, next(self._revisions))
+            self.registrar.roll.learn(write, next(self._revisions))
         return decision.answer
 
     def person(self, name="ada", subject="1", issuer=URL, **options) -> Person:
@@ -191,7 +192,7 @@ def test_what_is_over_makes_room_for_other_logins(office):
     assert refused(office.login()) == "busy"
     office.now += 3600
     assert isinstance(office.login(), Enrolled)
-    assert len(office.registrar.users["ada"][0].vouched.keys) == 1
+    assert len(office.registrar.roll.users["ada"][0].vouched.keys) == 1
 
 
 # -- names -------------------------------------------------------------------------------------
@@ -228,12 +229,12 @@ def test_who_joins_takes_no_name_from_a_person_in_or_out(office):
 
 
 def test_who_logs_in_is_not_called_as_an_agent_is_whom_nobody_has_let_in(office):
-    office.registrar.saw_agent("ada", True)
+    office.registrar.roll.saw_agent("ada", True)
     assert refused(office.login()) == "name-taken"
-    office.registrar.saw_agent("ada", False)
+    office.registrar.roll.saw_agent("ada", False)
     assert isinstance(office.login(), Enrolled)
     # Were an agent started under it later, the name would stay the person's.
-    office.registrar.saw_agent("ada", True)
+    office.registrar.roll.saw_agent("ada", True)
     assert isinstance(office.login(), Enrolled)
 
 
@@ -248,10 +249,10 @@ def test_an_administrator_sets_a_name_free_once_its_holder_is_out(office):
     assert refused(office.admin(Readmit(name="ada"))) == "name-taken"
     office.admin(Revoke(name="ada"))
     assert isinstance(office.admin(Readmit(name="ada")), Readmitted)
-    before = office.registrar.revoked()
+    before = office.registrar.roll.revoked()
     assert len(before) == 1
     assert isinstance(office.login(), Enrolled)
-    assert office.registrar.revoked() == before
+    assert office.registrar.roll.revoked() == before
     # It is free for one.
     assert refused(office.login(office.person(subject="2"))) == "name-taken"
     assert refused(office.admin(Readmit(name="nobody"))) == "unknown-user"
@@ -265,7 +266,7 @@ def test_who_is_revoked_is_so_with_all_keys_and_does_not_log_in_again(office):
     office.login(key=laptop)
     office.login(key=desk)
     office.admin(Revoke(name="ada"))
-    assert office.registrar.revoked() == {laptop.public: NOW, desk.public: NOW}
+    assert office.registrar.roll.revoked() == {laptop.public: NOW, desk.public: NOW}
     assert refused(office.renew("ada", laptop)) == "revoked"
     answer = office.login()
     assert answer.reason == "revoked"
@@ -280,7 +281,7 @@ def test_who_is_readmitted_logs_in_with_a_new_key_and_the_old_ones_stay_void(off
     assert refused(office.login(key=old)) == "revoked"
     assert refused(office.login(person)) == "replayed"
     assert isinstance(office.login(), Enrolled)
-    assert office.registrar.revoked() == {old.public: NOW}
+    assert office.registrar.roll.revoked() == {old.public: NOW}
     assert refused(office.renew("ada", old)) == "unknown-user"
 
 
@@ -288,10 +289,10 @@ def test_who_is_revoked_again_before_logging_in_again_does_not(office):
     office.login()
     office.admin(Revoke(name="ada"))
     office.admin(Readmit(name="ada"))
-    before = office.registrar.revoked()
+    before = office.registrar.roll.revoked()
     assert isinstance(office.admin(Revoke(name="ada")), Revoked)
     assert refused(office.login()) == "revoked"
-    assert office.registrar.revoked() == before
+    assert office.registrar.roll.revoked() == before
     office.login(office.person("bob", "2"))
     office.now += 10 * WEEK_S
     office.admin(Readmit(name="bob"))
@@ -341,7 +342,7 @@ def test_nobody_logs_in_where_something_else_is_asked_for(office, what):
 
 def test_what_is_kept_and_said_of_logins_travels_as_it_is(office):
     answer = office.login()
-    user = office.registrar.users["ada"][0]
+    user = office.registrar.roll.users["ada"][0]
     assert messages.decode_user(messages.encode(user)) == user
     assert messages.decode_answer(messages.encode(answer)) == answer
     for request in (ListIssuers(), Login(token=WORD, sent=3), Readmit(name="a")):

@@ -9,6 +9,7 @@ import pytest
 
 from gossamer_mesh import subjects
 from gossamer_mesh.enrolment import messages
+from gossamer_mesh.enrolment.administration import Draw
 from gossamer_mesh.enrolment.granting import Put
 from gossamer_mesh.enrolment.messages import (
     Enrolled,
@@ -27,7 +28,8 @@ from gossamer_mesh.enrolment.messages import (
     TakenBack,
     Users,
 )
-from gossamer_mesh.enrolment.registrar import GRACE_S, Draw, Registrar
+from gossamer_mesh.enrolment.registrar import Registrar
+from gossamer_mesh.enrolment.stay import GRACE_S
 from gossamer_mesh.identity import claims
 from gossamer_mesh.identity.authority import Authority
 from gossamer_mesh.identity.claims import GrantPart, peek
@@ -60,7 +62,7 @@ class Office:
         decision = self.decide(what, speaker, request)
         for write in decision.writes:
             self.made.append(write)
-            self.registrar.learn(write, next(self._revisions))
+            self.registrar.roll.learn(write, next(self._revisions))
         return decision.answer
 
     def invite(self, role="agent", **options) -> str:
@@ -101,7 +103,7 @@ def test_a_token_is_used_once(office):
     second = office.join(token, "second")
     assert second.reason == "used-up"
     assert "'first'" in second.message
-    assert "second" not in office.registrar.users
+    assert "second" not in office.registrar.roll.users
 
 
 def test_a_token_for_three_lets_three_in(office):
@@ -137,7 +139,7 @@ def test_the_token_is_taken_before_the_name_is_given_and_only_as_it_was_seen(off
         subjects.USERS_BUCKET,
     ]
     taken, given = decision.writes
-    assert taken.revision == office.registrar.tokens[token][1] > 0
+    assert taken.revision == office.registrar.roll.tokens[token][1] > 0
     assert given.revision == 0
 
 
@@ -161,20 +163,20 @@ def test_a_name_that_somebody_has_is_refused_with_the_ways_out(office):
 
 @pytest.mark.parametrize("role", ["agent", "client"])
 def test_nobody_takes_the_name_of_an_agent_that_was_not_let_in_here(office, role):
-    office.registrar.saw_agent("pi", True)
+    office.registrar.roll.saw_agent("pi", True)
     answer = office.join(office.invite(role), "pi", role="agent" if role == "agent" else "")
     assert answer.reason == "name-taken"
     assert "gossamer invite agent --name pi" in answer.message
     # Who has the agent's machine is who an administrator makes a token of that name for.
     assert isinstance(office.join(office.invite(name="pi"), "pi"), Enrolled)
-    office.registrar.saw_agent("bay", True)
-    office.registrar.saw_agent("bay", False)
+    office.registrar.roll.saw_agent("bay", True)
+    office.registrar.roll.saw_agent("bay", False)
     assert isinstance(office.join(office.invite(), "bay"), Enrolled)
 
 
 def test_an_agent_that_was_let_in_here_has_its_name_again_though_it_has_a_document(office):
     office.join(office.invite(), "pi")
-    office.registrar.saw_agent("pi", True)
+    office.registrar.roll.saw_agent("pi", True)
     office.now += LIFETIME_S
     assert isinstance(office.join(office.invite(), "pi"), Enrolled)
 
@@ -280,7 +282,7 @@ def test_who_is_revoked_can_neither_renew_nor_ask_again_and_the_account_says_so(
     assert isinstance(office.ask("admin", "owner", Revoke(name="pi")), Revoked)
     assert office.ask("renew", "pi", Renew()).reason == "revoked"
     assert office.join(token, "pi", key=key).reason == "revoked"
-    assert office.registrar.revoked() == {key.public: NOW}
+    assert office.registrar.roll.revoked() == {key.public: NOW}
 
 
 def test_nobody_locks_themselves_out(office):
@@ -291,9 +293,9 @@ def test_nobody_locks_themselves_out(office):
 
 def test_tokens_are_stale_a_day_after_they_expired(office):
     token, other = office.invite(ttl_s=60), office.invite(ttl_s=7200)
-    assert office.registrar.stale(NOW + 60 + 86_400) == []
-    assert office.registrar.stale(NOW + 61 + 86_400) == [token]
-    assert set(office.registrar.stale(NOW + 7201 + 86_400)) == {token, other}
+    assert office.registrar.roll.stale(NOW + 60 + 86_400) == []
+    assert office.registrar.roll.stale(NOW + 61 + 86_400) == [token]
+    assert set(office.registrar.roll.stale(NOW + 7201 + 86_400)) == {token, other}
 
 
 def test_a_revoked_name_can_be_given_to_another_key_and_never_to_the_same(office):
@@ -302,7 +304,7 @@ def test_a_revoked_name_can_be_given_to_another_key_and_never_to_the_same(office
     office.ask("admin", "owner", Revoke(name="pi"))
     assert office.join(office.invite(), "pi", key=key).reason == "revoked"
     assert isinstance(office.join(office.invite(), "pi"), Enrolled)
-    assert office.registrar.revoked() == {key.public: NOW}
+    assert office.registrar.roll.revoked() == {key.public: NOW}
 
 
 def test_an_account_that_is_handed_out_says_whose_keys_are_void(office):
@@ -351,7 +353,7 @@ def test_a_token_that_makes_no_sense_is_not_made(office, wrong):
 def test_what_is_kept_and_said_travels_as_it_is(office):
     token = office.invite(uses=2)
     office.join(token, "pi")
-    user, kept = office.registrar.users["pi"][0], office.registrar.tokens[token][0]
+    user, kept = office.registrar.roll.users["pi"][0], office.registrar.roll.tokens[token][0]
     assert messages.decode_user(messages.encode(user)) == user
     assert messages.decode_token(messages.encode(kept)) == kept
     answer = office.ask("renew", "pi", Renew())
@@ -483,8 +485,8 @@ def test_a_mesh_that_hears_no_leaves_invites_none():
 def test_what_no_registrar_has_written_changes_nothing_and_is_gone_with_the_next_write():
     office = Office(HUB)
     office.join(office.invite(), "pi")
-    office.registrar.spoil(subjects.USERS_BUCKET, "pi", 900)
-    office.registrar.spoil(subjects.USERS_BUCKET, "new", 901)
+    office.registrar.roll.spoil(subjects.USERS_BUCKET, "pi", 900)
+    office.registrar.roll.spoil(subjects.USERS_BUCKET, "new", 901)
     decision = office.decide("admin", "owner", Revoke(name="pi"))
     assert [(write.key, write.revision) for write in decision.writes] == [("pi", 900)]
     token = office.invite()
@@ -496,4 +498,4 @@ def test_what_no_registrar_has_written_changes_nothing_and_is_gone_with_the_next
 def test_what_is_void_stays_so_whatever_is_kept_of_it():
     key = KeyPair.new("user")
     void = Registrar(Authority.new("lab"), LIFETIME_S, lambda: None, HUB, {key.public: NOW})
-    assert void.revoked() == {key.public: NOW}
+    assert void.roll.revoked() == {key.public: NOW}

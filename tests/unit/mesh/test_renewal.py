@@ -7,8 +7,10 @@ import pytest
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.enrolment import messages
+from gossamer_mesh.enrolment.administration import Draw
+from gossamer_mesh.enrolment.decision import Write
 from gossamer_mesh.enrolment.messages import Join, Key, User, Vouched
-from gossamer_mesh.enrolment.registrar import Draw, Registrar, Write
+from gossamer_mesh.enrolment.registrar import Registrar
 from gossamer_mesh.enrolment.renewal import SPREAD, Renewal
 from gossamer_mesh.enrolment.service import MOST_WAITING, Service
 from gossamer_mesh.errors import ServerError
@@ -168,12 +170,12 @@ def test_a_token_that_another_registrar_has_given_away_meanwhile_is_not_given_ag
     taken = messages.Token(role="agent", expires=3600, taken={"UOTHER": "other"})
     town.put(subjects.TOKENS_BUCKET, invitee.id, taken)
     # What it believes is older than what the bucket has.
-    town.registrar.learn(Write(subjects.TOKENS_BUCKET, invitee.id, token, 0), 1)
+    town.registrar.roll.learn(Write(subjects.TOKENS_BUCKET, invitee.id, token, 0), 1)
     request = Join(public=KeyPair.new("user").public, role="agent", name="late")
     inbox = f"_INBOX.{invitee.id}.s1.registrar.1"
     (answer,) = ask(town, subjects.enrol_join(invitee.id), request, inbox)
     assert answer.reason == "used-up"
-    assert "late" not in town.registrar.users
+    assert "late" not in town.registrar.roll.users
 
 
 def test_tokens_that_expired_long_since_are_gone_at_the_next_start():
@@ -181,7 +183,7 @@ def test_tokens_that_expired_long_since_are_gone_at_the_next_start():
     for number, expires in (("gsm-old", -90_000), ("gsm-new", 10)):
         town.put(subjects.TOKENS_BUCKET, number, messages.Token(role="agent", expires=expires))
     town.serve()
-    assert set(town.registrar.tokens) == {"gsm-new"}
+    assert set(town.registrar.roll.tokens) == {"gsm-new"}
 
 
 def test_a_hundred_who_ask_at_once_are_all_answered_in_turn():
