@@ -8,7 +8,7 @@ from typing import TypeVar
 from gossamer import who
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access, Standing
-from gossamer_mesh.enrolment import asking, messages, returning
+from gossamer_mesh.enrolment import messages, renewal, returning
 from gossamer_mesh.enrolment.asking import Asker
 from gossamer_mesh.enrolment.messages import Enrolled, Renew, Request
 from gossamer_mesh.errors import ConfigError, EnrolmentError
@@ -44,7 +44,7 @@ def renewed(access: Access) -> Access:
         raise ConfigError("these are a user and a password, which do not expire: nothing to renew")
     public = peek(access.jwt, User).sub
     answer = _ask(access, subjects.enrol_renew(access.name), Renew(public=public), Enrolled)
-    return asking.renewed(access, answer)
+    return renewal.renewed(access, answer)
 
 
 def _ask(access: Access, subject: str, request: Request, kind: type[T]) -> T:

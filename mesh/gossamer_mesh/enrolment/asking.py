@@ -16,6 +16,7 @@ from gossamer_mesh.access import Access
 from gossamer_mesh.enrolment import messages
 from gossamer_mesh.enrolment.invitation import Invitation, check_time, shown
 from gossamer_mesh.enrolment.messages import Answer, Enrolled, Join, Refused, Request
+from gossamer_mesh.enrolment.renewal import renewed
 from gossamer_mesh.errors import ConnectError, EnrolmentError
 from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.link import Link, Message
@@ -138,10 +139,3 @@ def enrol(
     if told := skewed(answer.now, time.time()):
         warn(told)
     return msgspec.structs.replace(renewed(reached, answer), seed=key.seed), answer
-
-
-def renewed(access: Access, answer: Enrolled) -> Access:
-    """Return `access` as the registrar has vouched for it anew."""
-    return msgspec.structs.replace(
-        access, jwt=answer.jwt, account=answer.account, visitors=answer.visitors
-    )

@@ -16,7 +16,7 @@ import msgspec
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access
 from gossamer_mesh.enrolment import word
-from gossamer_mesh.enrolment.asking import PATIENCE_S, Asker, renewed, skewed
+from gossamer_mesh.enrolment.asking import PATIENCE_S, Asker, skewed
 from gossamer_mesh.enrolment.messages import (
     Answer,
     Doors,
@@ -26,6 +26,7 @@ from gossamer_mesh.enrolment.messages import (
     Request,
     Return,
 )
+from gossamer_mesh.enrolment.renewal import renewed
 from gossamer_mesh.errors import CredentialsError, EnrolmentError
 from gossamer_mesh.identity.authority import Issuer
 from gossamer_mesh.identity.claims import Account, peek

@@ -14,14 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from gossamer_mesh import subjects
 from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.enrolment import messages
-from gossamer_mesh.enrolment.asking import renewed
 from gossamer_mesh.enrolment.messages import Enrolled, Refused, Renew
 from gossamer_mesh.errors import ProtocolError
-from gossamer_mesh.identity.authority import EARLIER_S
-from gossamer_mesh.identity.claims import User, peek
+from gossamer_mesh.identity.claims import EARLIER_S, User, peek
 from gossamer_mesh.link import Handle, Link, Message
 
 SOONEST_S: Final = 0.2
@@ -117,3 +117,10 @@ def keep_up(link: Link, user: str, standing: Standing) -> None:
 def _keep(access: Access) -> None:
     if access.file:
         access.save(Path(access.file))
+
+
+def renewed(access: Access, answer: Enrolled) -> Access:
+    """Return `access` as the registrar has vouched for it anew."""
+    return msgspec.structs.replace(
+        access, jwt=answer.jwt, account=answer.account, visitors=answer.visitors
+    )

@@ -17,6 +17,7 @@ from gossamer_mesh import permissions
 from gossamer_mesh.errors import ConfigError, CredentialsError
 from gossamer_mesh.identity import token
 from gossamer_mesh.identity.claims import (
+    EARLIER_S,
     GROUP_TAG,
     ISSUER_TAG,
     NO_LIMIT,
@@ -46,8 +47,6 @@ STORE_BYTES: Final = 8 * 1024**3
 """What JetStream may keep for a mesh."""
 
 SYSTEM: Final = "SYS"
-EARLIER_S: Final = 60
-"""Issued a little before now, for servers whose clock is a little behind."""
 
 
 class _Keys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

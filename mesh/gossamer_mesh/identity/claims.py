@@ -17,6 +17,9 @@ T = TypeVar("T")
 VERSION: Final = 2
 """Of NATS's claims."""
 
+EARLIER_S: Final = 60
+"""Issued a little before now, for servers whose clock is a little behind."""
+
 NO_LIMIT: Final = -1
 MOST_BYTES: Final = 64 * 1024
 ROLE_TAG: Final = "role:"

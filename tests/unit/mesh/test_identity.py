@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gossamer_mesh.errors import ConfigError, CredentialsError
 from gossamer_mesh.identity import token
-from gossamer_mesh.identity.authority import EARLIER_S, Authority
-from gossamer_mesh.identity.claims import Account, Operator, User, peek
+from gossamer_mesh.identity.authority import Authority
+from gossamer_mesh.identity.claims import EARLIER_S, Account, Operator, User, peek
 from gossamer_mesh.identity.nkey import KeyPair, kind_of, verifies
 from gossamer_mesh.permissions import ROLES
 

@@ -7,8 +7,8 @@ import pytest
 
 from gossamer_mesh.errors import CredentialsError
 from gossamer_mesh.identity import token
-from gossamer_mesh.identity.authority import EARLIER_S, Authority
-from gossamer_mesh.identity.claims import NO_LIMIT, User, UserPart, peek
+from gossamer_mesh.identity.authority import Authority
+from gossamer_mesh.identity.claims import EARLIER_S, NO_LIMIT, User, UserPart, peek
 from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.identity.witness import Witness
 
