@@ -24,6 +24,9 @@ from gossamer_mesh.places import private_dir, write_private
 from gossamer_mesh.process import Child, Process, spawn
 from gossamer_mesh.server_program import Listening
 
+LOG: Final = "server.log"
+"""What a server says of itself, in its directory."""
+
 _START_S: Final = 10.0
 _STOP_S: Final = 5.0
 _POLL_S: Final = 0.002
@@ -86,7 +89,7 @@ class Server:
 
     @property
     def log(self) -> Path:
-        return self.directory / "server.log"
+        return self.directory / LOG
 
     def alive(self) -> bool:
         return self.process.alive()
@@ -198,7 +201,7 @@ def _started(
     program = server_program.find()
     path = directory / "server.conf"
     write_private(path, config)
-    log = directory / "server.log"
+    log = directory / LOG
     logged = log.stat().st_size if log.exists() else 0
     server = _spawn([str(program), "--config", str(path)], directory, access, lifeline=lifeline)
     try:
@@ -246,7 +249,7 @@ def _make_room(directory: Path) -> None:
 
 
 def _spawn(command: list[str], directory: Path, access: Access, *, lifeline: bool) -> Server:
-    log = directory / "server.log"
+    log = directory / LOG
     if not lifeline:
         child = spawn(command, log=log, directory=directory)
         return Server(directory, child.identity(), access, child)

@@ -281,6 +281,25 @@ def test_a_leaf_that_is_revoked_has_no_mesh_behind_it_and_lets_in_whom_it_knows(
     link.close()
     log = continuum.leaf.server.log
     assert until(lambda: "Authorization Violation" in log.read_text())
+    assert until(lambda: continuum.leaf.ended is not None)
+    assert str(continuum.leaf.ended).startswith("the mesh has revoked leaf site-x: ask for a new")
+
+
+def test_a_leaf_that_was_away_for_longer_than_its_credentials_last_is_vouched_for_anew(here):
+    continuum = Continuum(here, "127.0.0.1", lifetime_s=3)
+    try:
+        assert until(lambda: reaches_hub(continuum))
+        continuum.wire.cut()
+        continuum.hub.close()
+        assert until(lambda: continuum.site.access.expires < time.time() - 1)
+        assert continuum.leaf.ended is None
+        continuum.hub = Serving(continuum.home)
+        continuum.wire.mend()
+        assert until(lambda: continuum.site.access.expires > time.time())
+        assert until(lambda: reaches_hub(continuum))
+        assert continuum.leaf.ended is None
+    finally:
+        continuum.end()
 
 
 def test_a_leafs_credentials_are_renewed_for_as_long_as_it_is_there(here):
@@ -398,6 +417,11 @@ def test_it_is_made_and_joined_by_what_people_type(here, machines):
     sites = {row["name"]: (row["role"], row["site"]) for row in rows}
     assert sites["pi-7"] == ("agent", "site-x")
     assert sites["site-x"][0] == "leaf"
+    assert hub.run("revoke", "site-x").returncode == 0
+    assert leaf.wait(timeout=WITHIN_S) == 77
+    again = site.run("mesh", "serve", "lab")
+    assert again.returncode == 77
+    assert "the mesh has revoked leaf site-x, or was made anew: ask for a new" in again.stderr
 
 
 def test_a_mesh_that_hears_no_leaves_invites_none(here):

@@ -16,7 +16,8 @@ from gossamer_mesh import server, subjects
 from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.enrolment.renewal import Renewal
 from gossamer_mesh.enrolment.site import Site
-from gossamer_mesh.errors import CredentialsError, LinkClosedError, MeshError
+from gossamer_mesh.enrolment.site_refused import Refusals, Watching
+from gossamer_mesh.errors import CredentialsError, LinkClosedError, MeshError, NotAdmittedError
 from gossamer_mesh.identity.witness import Witness
 from gossamer_mesh.link import Entry
 from gossamer_mesh.link.nats import NatsLink
@@ -40,6 +41,12 @@ class SiteServing:
         access = site.access
         self._witness = Witness(access.account)
         self._undo = ExitStack()
+        self._watching = Watching(
+            Refusals(site.settings.name, site.path),
+            site.path / server.LOG,
+            lambda: site.access,
+            self._is_back,
+        )
         with ExitStack() as undo:
             self.server: Server = server.start_leaf(
                 site.path, access, site.config(access), site.settings.port
@@ -55,7 +62,14 @@ class SiteServing:
             if access.expires:
                 self._link.post(Renewal(self._link, name, self._standing, self._keep).start)
             self._link.post(self._look)
+            self._watching.start()
+            undo.callback(self._watching.close)
             self._undo = undo.pop_all()
+
+    @property
+    def ended(self) -> NotAdmittedError | None:
+        """Why the mesh's server lets it in no more, once that is certain; a cut way is no such."""
+        return self._watching.ended
 
     def close(self) -> None:
         self._undo.close()
@@ -70,6 +84,19 @@ class SiteServing:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _is_back(self, access: Access) -> None:
+        """Take in what was vouched for anew, of a leaf that was away for too long to renew it."""
+
+        def take() -> None:
+            local = self._standing.access
+            self._standing.access = msgspec.structs.replace(
+                local, jwt=access.jwt, account=access.account
+            )
+            self._keep(access)
+
+        with contextlib.suppress(LinkClosedError):
+            self._link.post(take)
 
     # -- in the link's thread ----------------------------------------------------------------
 
