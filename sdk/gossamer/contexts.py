@@ -144,8 +144,36 @@ def chosen(environ: Mapping[str, str] = os.environ) -> str | None:
 
 def _kept(path: Path) -> Access:
     """Return what is in an access file, and that it is kept there, if it is ever renewed."""
-    access = access_file.load(path)
+    try:
+        access = access_file.load(path)
+    except ConfigError as error:
+        _check_no_word(path)
+        raise error from None
     return msgspec.structs.replace(access, file=str(path.absolute())) if access.jwt else access
+
+
+def _check_no_word(path: Path) -> None:
+    """Raise `ConfigError` where a file holds what lets one come to a mesh, and no access to it."""
+    # Only mistakes need them.
+    from gossamer_mesh.enrolment import invitation, word  # noqa: PLC0415  see above
+    from gossamer_mesh.enrolment.messages import joined_by  # noqa: PLC0415  see above
+
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return
+    if text.startswith(word.LOGIN):
+        raise ConfigError(
+            f"{path} holds no access, but a mesh's address for people: log in with gossamer login "
+            f"@{path}",
+            path=str(path),
+        )
+    if text.startswith(word.JOIN):
+        command = joined_by(invitation.read(text).role)
+        raise ConfigError(
+            f"{path} holds no access, but a join token: use it with {command} @{path}",
+            path=str(path),
+        )
 
 
 def _folder() -> Path:

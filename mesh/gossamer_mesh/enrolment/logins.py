@@ -39,8 +39,9 @@ def entered(
     if any(login.token == person.digest for key, login in keys.items() if key != public):
         raise _no(
             "replayed",
-            "this ID token has been used already, by another key: get a new one. If that was not "
-            "you, somebody has your tokens: tell the mesh's administrator",
+            "this ID token has been used already, by another key, which may have been you: "
+            "each gossamer login makes one. Get a new token. If it was not you, somebody has your "
+            "tokens: tell the mesh's administrator",
         )
     if len(keys) >= MOST_KEYS and public not in keys:
         raise _no(

@@ -86,7 +86,7 @@ class Dialler:
             else:
                 break
         else:
-            raise unconnected.all_of(failed)
+            raise unconnected.all_of(access, failed)
         self._standing.found(url)
         self._current = client
         return client

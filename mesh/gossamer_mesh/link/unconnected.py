@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from gossamer_mesh.errors import ConnectError, CredentialsError, NotAdmittedError
 
-_ADVICE: Final = ": is the server running, the address right? `gossamer up` starts a local mesh"
+_ADVICE: Final = ": is the server running, the address right? "
+_LOCAL: Final = "local"
+"""What the mesh that `gossamer up` starts calls itself."""
 
 if TYPE_CHECKING:
     from gossamer_mesh.access import Access
@@ -33,7 +35,7 @@ def reason(
             url=url,
         )
     why = str(errors[-1]) or type(errors[-1]).__name__
-    return ConnectError(f"no connection to {url} ({why}){_ADVICE}", url=url, why=why)
+    return ConnectError(f"no connection to {url} ({why}){_advice(access)}", url=url, why=why)
 
 
 def _is_refusal(said: str) -> bool:
@@ -42,7 +44,22 @@ def _is_refusal(said: str) -> bool:
     return ("authorization" in said or "authentication" in said) and "timeout" not in said
 
 
-def all_of(errors: Sequence[ConnectError]) -> ConnectError:
+def _advice(access: Access) -> str:
+    """Return who starts the server: a mesh of one's own is served by its name."""
+    if not access.jwt:
+        return f"{_ADVICE}`gossamer up` starts a local mesh"
+    from gossamer_mesh.identity.claims import Account, peek  # noqa: PLC0415  only when unreached
+
+    try:
+        name = peek(access.account, Account).name
+    except CredentialsError:
+        name = "NAME"
+    if name == _LOCAL:
+        return f"{_ADVICE}`gossamer up` starts a local mesh"
+    return f"{_ADVICE}`gossamer mesh serve {name}` starts it, where it is served"
+
+
+def all_of(access: Access, errors: Sequence[ConnectError]) -> ConnectError:
     """Return why none of several addresses was the one: who is known by one is by all."""
     refused = [each for each in errors if isinstance(each, NotAdmittedError)]
     unproven = [each for each in errors if isinstance(each, CredentialsError)]
@@ -50,7 +67,7 @@ def all_of(errors: Sequence[ConnectError]) -> ConnectError:
     if len(errors) == 1 or isinstance(told, CredentialsError):
         return told
     tried = ", nor to ".join(f"{each.fields['url']} ({each.fields['why']})" for each in errors)
-    return ConnectError(f"no connection to {tried}{_ADVICE}", url=told.fields["url"])
+    return ConnectError(f"no connection to {tried}{_advice(access)}", url=told.fields["url"])
 
 
 def _refused(access: Access, url: str, *, revoked: bool) -> NotAdmittedError:

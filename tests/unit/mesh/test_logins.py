@@ -164,6 +164,7 @@ def test_a_token_is_one_keys(office):
     office.login(person, key)
     answer = office.login(person)
     assert answer.reason == "replayed"
+    assert "which may have been you: each gossamer login makes one" in answer.message
     assert "somebody has your tokens" in answer.message
     # Who has not heard the answer asks again.
     assert isinstance(office.login(person, key), Enrolled)

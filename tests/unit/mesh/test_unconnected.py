@@ -16,20 +16,20 @@ REFUSED = unconnected.reason(ACCESS, "wss://h:443", [OSError("nats: 'Authorizati
 
 def test_of_several_addresses_all_that_went_wrong_is_told():
     web = unconnected.reason(ACCESS, "wss://h:443", [OSError("no route")])
-    told = unconnected.all_of([AWAY, web])
+    told = unconnected.all_of(ACCESS, [AWAY, web])
     assert type(told) is ConnectError
     assert str(told).startswith(
         "no connection to tls://h:4222 (TimeoutError), nor to wss://h:443 (no route): is the server"
     )
-    assert unconnected.all_of([AWAY]) is AWAY
+    assert unconnected.all_of(ACCESS, [AWAY]) is AWAY
 
 
 def test_who_is_refused_by_one_server_of_the_mesh_is_told_that_and_no_guess():
     assert isinstance(REFUSED, NotAdmittedError)
-    assert unconnected.all_of([AWAY, REFUSED]) is REFUSED
-    assert unconnected.all_of([ELSEWHERE, REFUSED]) is REFUSED
+    assert unconnected.all_of(ACCESS, [AWAY, REFUSED]) is REFUSED
+    assert unconnected.all_of(ACCESS, [ELSEWHERE, REFUSED]) is REFUSED
     assert isinstance(ELSEWHERE, CredentialsError)
-    assert unconnected.all_of([AWAY, ELSEWHERE]) is ELSEWHERE
+    assert unconnected.all_of(ACCESS, [AWAY, ELSEWHERE]) is ELSEWHERE
 
 
 def test_who_is_refused_is_named_and_told_how_to_come_back():
@@ -42,3 +42,20 @@ def test_who_is_refused_is_named_and_told_how_to_come_back():
     assert "gossamer invite" in str(told)
     # It is a guess: agents end for good only of what is certain.
     assert "certain" not in told.fields
+
+
+def test_a_mesh_of_ones_own_is_served_by_its_name_and_the_local_one_comes_up():
+    pair = KeyPair.new("user")
+
+    def told(mesh: str) -> str:
+        authority = Authority.new(mesh)
+        now = int(time.time())
+        jwt = authority.issuer("client").vouch("ada", pair.public, now)
+        account = authority.account_token(now)
+        access = Access("tls://h:4222", jwt=jwt, seed=pair.seed, account=account)
+        return str(unconnected.reason(access, "tls://h:4222", [TimeoutError()]))
+
+    assert "`gossamer mesh serve lab` starts it" in told("lab")
+    assert "gossamer up" not in told("lab")
+    assert "`gossamer up` starts a local mesh" in told("local")
+    assert "`gossamer up` starts a local mesh" in str(AWAY)

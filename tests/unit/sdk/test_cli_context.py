@@ -8,7 +8,9 @@ import pytest
 from gossamer import contexts
 from gossamer.cli import main
 from gossamer_mesh.access import Access
-from gossamer_mesh.places import private_dir, runtime_dir
+from gossamer_mesh.enrolment import door, invitation
+from gossamer_mesh.enrolment.home import Home
+from gossamer_mesh.places import private_dir, runtime_dir, write_private
 
 LAB = Access("nats://lab.example:4222", "ada", "pw-lab")
 Capture = pytest.CaptureFixture[str]
@@ -62,3 +64,19 @@ def test_a_context_can_be_removed(capsys: Capture):
     assert main(["context", "remove", "lab"]) == 0
     assert contexts.names() == []
     assert main(["context", "remove", "lab"]) == 1
+
+
+def test_what_lets_one_come_to_a_mesh_is_no_access_yet(tmp_path: Path, capsys: Capture):
+    home, _, invited = Home.make("lab", "127.0.0.1:4222")
+    path = tmp_path / "token"
+    write_private(path, invitation.written(invited).encode())
+    assert main(["context", "add", "x", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert f"a join token: use it with gossamer agent join @{path}" in said
+    write_private(path, door.written(home.door()).encode())
+    assert main(["context", "add", "x", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert f"a mesh's address for people: log in with gossamer login @{path}" in said
+    write_private(path, b"nothing")
+    assert main(["context", "add", "x", str(path)]) == 1
+    assert "is not an access file" in capsys.readouterr().err
