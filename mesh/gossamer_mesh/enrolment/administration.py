@@ -29,6 +29,7 @@ from gossamer_mesh.enrolment.roll import DAY_S, Roll
 from gossamer_mesh.identity.authority import Authority
 from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.permissions import LEAF
+from gossamer_mesh.units import show_seconds
 
 MOST_USES: Final = 100_000
 MOST_TTL_S: Final = 30 * DAY_S
@@ -79,6 +80,13 @@ class Administration:
                                 "with gossamer mesh init --leaves HOST:PORT")  # fmt: skip
         if request.at:
             self._check_leaf(request, now)
+        if request.groups and request.role in (AGENT, LEAF):
+            raise no("wrong-role", f"groups are of people, and {with_article(request.role)} is in "
+                                "none: leave --group out")  # fmt: skip
+        if request.site and request.role not in (AGENT, LEAF):
+            raise no("wrong-role", f"a site is what agents and leaves belong to, and "
+                                f"{with_article(request.role)} does not: leave --site out (--at "
+                                "LEAF says by which site's server somebody joins)")  # fmt: skip
         for group in request.groups:
             checked(group, "group")
         if request.site:
@@ -90,7 +98,7 @@ class Administration:
         if not 1 <= request.ttl_s <= MOST_TTL_S:
             raise no(
                 "expired",
-                f"a join token that lasts {request.ttl_s} s: allowed are 1 s to "
+                f"a join token that lasts {show_seconds(request.ttl_s)}: allowed are 1 s to "
                 f"{MOST_TTL_S // DAY_S} days",
             )
 
@@ -146,7 +154,8 @@ class Administration:
                 "name-taken", f"{request.name!r} is in: gossamer revoke {request.name} comes first"
             )
         write = self._roll.write(request.name, msgspec.structs.replace(user, free=True))
-        return Decision(Readmitted(name=request.name), (write,))
+        answer = Readmitted(name=request.name, role=user.role, logs_in=user.vouched is not None)
+        return Decision(answer, (write,))
 
     def _revoke(self, request: Revoke, now: int) -> Decision:
         user = self._found(request.name)

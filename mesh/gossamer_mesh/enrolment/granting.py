@@ -10,6 +10,7 @@ from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.identity.authority import Authority
 from gossamer_mesh.identity.claims import ANY
 from gossamer_mesh.registered import Reference
+from gossamer_mesh.units import show_seconds
 
 GROUP: Final = "group:"
 MOST_GRANTED_S: Final = 365 * 86_400
@@ -38,8 +39,8 @@ def decide(authority: Authority, request: Give | TakeBack, now: int) -> tuple[An
         if each != ANY and (why := _says_not_whose(each)):
             return _no(why, now), None
     if not 1 <= request.ttl_s <= MOST_GRANTED_S:
-        most = f"{MOST_GRANTED_S // 86_400} days"
-        return _no(f"a grant for {request.ttl_s} s: allowed are 1 s to {most}", now), None
+        asked, most = show_seconds(request.ttl_s), f"{MOST_GRANTED_S // 86_400} days"
+        return _no(f"a grant for {asked}: allowed are 1 s to {most}", now), None
     number, jwt = authority.grant(request.to, part, now, request.ttl_s)
     return Given(id=number, jwt=jwt), Put(number, jwt)
 

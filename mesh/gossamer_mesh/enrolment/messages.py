@@ -281,9 +281,11 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag="revoked"):
 
 
 class Readmitted(msgspec.Struct, frozen=True, kw_only=True, tag="readmitted"):
-    """They may log in."""
+    """The name is free: for who logs in, if `logs_in`, else for who has a new token as `role`."""
 
     name: str
+    role: str = ""
+    logs_in: bool = True
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True, tag="given"):

@@ -123,10 +123,21 @@ def revoke(face: Face, *, name: str, target_mesh: str | None) -> None:
 def readmit(face: Face, *, name: str, target_mesh: str | None) -> None:
     """Let NAME log in again, which was revoked; or whoever logs in as NAME have that name.
 
-    Keys that were revoked stay void.
+    Who has joined with a token needs a new one instead (gossamer invite). Keys that were revoked
+    stay void.
     """
-    registrar.ask_as_admin(admin(target_mesh), Readmit(name=name), Readmitted)
-    face.show({"readmitted": name}, lambda: click.echo(f"{name} may log in (gossamer login)"))
+    answer = registrar.ask_as_admin(admin(target_mesh), Readmit(name=name), Readmitted)
+    face.show({"readmitted": name}, lambda: click.echo(comes_back(answer)))
+
+
+def comes_back(answer: Readmitted) -> str:
+    """Return how who was readmitted comes back: as it has come the first time."""
+    if answer.logs_in:
+        return f"{answer.name} may log in (gossamer login)"
+    return (
+        f"{answer.name} may join again, with a new token: "
+        f"gossamer invite {answer.role} --name {answer.name}"
+    )
 
 
 def admin(target: str | None) -> Access:

@@ -19,6 +19,8 @@ from gossamer_mesh.enrolment.messages import (
     Invitee,
     Join,
     ListUsers,
+    Readmit,
+    Readmitted,
     Refused,
     Renew,
     Return,
@@ -82,14 +84,16 @@ def office() -> Office:
 
 def test_who_has_a_token_is_let_in_as_what_it_says(office):
     key = KeyPair.new("user")
-    token = office.invite(name="pi-7", site="field", groups=("beam",))
+    token = office.invite(name="pi-7", site="field")
     answer = office.join(token, "another", key=key, site="elsewhere")
     assert isinstance(answer, Enrolled)
     user = peek(answer.jwt, claims.User)
     assert (answer.name, answer.site) == (user.name, user.site) == ("pi-7", "field")
-    assert (user.sub, user.role, user.groups) == (key.public, "agent", ("beam",))
+    assert (user.sub, user.role, user.groups) == (key.public, "agent", ())
     assert user.exp == NOW + LIFETIME_S
     assert user.iss == office.authority.scopes["agent"].public
+    ada = office.join(office.invite("client", groups=("beam",)), "ada", role="")
+    assert peek(ada.jwt, claims.User).groups == ("beam",)
 
 
 def test_a_token_that_leaves_name_and_site_open_lets_the_joiner_choose(office):
@@ -213,14 +217,19 @@ def test_a_token_that_nobody_made_is_refused(office):
 
 def test_renewing_vouches_for_the_same_key_as_the_same_for_another_lifetime(office):
     key = KeyPair.new("user")
-    first = office.join(office.invite(site="field", groups=("beam",)), "pi", key=key)
+    invited = office.invite("client", groups=("beam",))
+    joined = [
+        office.join(office.invite(site="field"), "pi", key=key),
+        office.join(invited, "ada", role=""),
+    ]
     office.now += 1000
-    answer = office.ask("renew", "pi", Renew())
-    user, before = peek(answer.jwt, claims.User), peek(first.jwt, claims.User)
-    assert user.exp == before.exp + 1000
-    assert (user.sub, user.name, user.role, user.site, user.groups) == (
-        before.sub, before.name, before.role, before.site, before.groups,
-    )  # fmt: skip
+    for first in joined:
+        answer = office.ask("renew", first.name, Renew())
+        user, before = peek(answer.jwt, claims.User), peek(first.jwt, claims.User)
+        assert user.exp == before.exp + 1000
+        assert (user.sub, user.name, user.role, user.site, user.groups) == (
+            before.sub, before.name, before.role, before.site, before.groups,
+        )  # fmt: skip
 
 
 def test_who_was_away_comes_back_by_its_key_as_what_it_was(office):
@@ -499,3 +508,25 @@ def test_what_is_void_stays_so_whatever_is_kept_of_it():
     key = KeyPair.new("user")
     void = Registrar(Authority.new("lab"), LIFETIME_S, lambda: None, HUB, {key.public: NOW})
     assert void.roll.revoked() == {key.public: NOW}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (Invite(role="agent", groups=("beam",)), "an agent is in none: leave --group out"),
+        (Invite(role="client", site="field"), "a client does not: leave --site out"),
+        (Invite(role="agent", ttl_s=400 * 86_400), "that lasts 400d: allowed are 1 s to 30 days"),
+    ],
+)
+def test_what_would_mean_nothing_or_last_too_long_is_refused(office, asked, said):
+    answer = office.ask("admin", "owner", asked)
+    assert isinstance(answer, Refused)
+    assert said in answer.message
+
+
+def test_who_is_readmitted_comes_back_as_it_has_come():
+    office = Office()
+    office.join(office.invite(), "pi-7")
+    office.ask("admin", "owner", Revoke(name="pi-7"))
+    answer = office.ask("admin", "owner", Readmit(name="pi-7"))
+    assert answer == Readmitted(name="pi-7", role="agent", logs_in=False)
