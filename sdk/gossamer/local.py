@@ -24,6 +24,7 @@ from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.places import private_dir, state_dir, write_private
 from gossamer_mesh.process import Process
 from gossamer_mesh.server import Server
+from gossamer_mesh.subjects import check_name
 
 DRAIN_S: Final = 35.0
 """An agent drains for 30 s unless configured; a little more before it is killed."""
@@ -68,9 +69,14 @@ def up(options: AgentOptions | None = None, *, port: int = 0) -> LocalMesh:
     """Start what of the local mesh does not run, and return it when its agent has joined.
 
     Safe to call twice and concurrently: a mesh that is up is returned as it is. `ConfigError`
-    if it is up with another port or with other options than those given.
+    if it is up with another port or with other options than those given, or a name is none.
     """
     agent_process.require()
+    if options is not None:
+        # The agent would refuse them too, but only when a server runs.
+        for option, value in {"--name": options.name, "--site": options.site}.items():
+            if value:
+                check_name(value, option)
     place = directory()
     with _locked(place), contextlib.ExitStack() as undo:
         agent = _load_agent(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 from typing import Final, NamedTuple
 
 from gossamer_mesh import access as access_file
@@ -35,6 +36,34 @@ def address(listen: str, option: str = "--listen", default: int = DEFAULT_PORT) 
             value=listen,
         )
     return Address(host, int(port))
+
+
+def check_free(where: Address, option: str = "--listen") -> None:
+    """Make sure that this can be listened at, now; `ConfigError` names what cannot."""
+    shown = f"{option} {bracketed(where.host)}:{where.port}"
+    try:
+        found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"{shown} cannot be listened at: {where.host!r} does not resolve ({error}): give an "
+            "address of this machine, or 0.0.0.0 for all",
+            value=where.host,
+        ) from error
+    family, kind, protocol, _, bound = found[0]
+    try:
+        with socket.socket(family, kind, protocol) as probe:
+            # What is left of connections of a server before does not keep ours from listening.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(bound)
+    except PermissionError:
+        # Whoever serves it may be allowed a low port that we are not.
+        return
+    except OSError as error:
+        raise ConfigError(
+            f"{shown} cannot be listened at ({error.strerror}): choose another address or port, "
+            "or end what listens there",
+            value=where.host,
+        ) from error
 
 
 def proxied(proxy: str, web: Address | None) -> str:

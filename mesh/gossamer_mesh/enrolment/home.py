@@ -181,13 +181,7 @@ class Home:
         """
         host, port = address(listen)
         web = address(websocket, "--websocket", WEB_PORT) if websocket else None
-        path = _folder() / subjects.check_name(name, "the mesh's name")
-        if (path / "mesh.json").exists():
-            raise ConfigError(
-                f"a mesh {name!r} was made here already ({path}): serve it with gossamer mesh "
-                f"serve {name}, or choose another name",
-                value=name,
-            )
+        path = unmade(name)
         owner, now = KeyPair.new("user"), int(time.time())
         if certificate:
             certified.check(certificate, key, now)
@@ -306,6 +300,18 @@ class Home:
 
 def draw() -> Draw:
     return Draw(f"{subjects.OWN_NAMES}{secrets.token_hex(_ID_BYTES)}", KeyPair.new("user"))
+
+
+def unmade(name: str) -> Path:
+    """Return where the mesh `name` would be made; `ConfigError` if there is one already."""
+    path = _folder() / subjects.check_name(name, "the mesh's name")
+    if (path / "mesh.json").exists():
+        raise ConfigError(
+            f"a mesh {name!r} was made here already ({path}): serve it with gossamer mesh "
+            f"serve {name}, or choose another name",
+            value=name,
+        )
+    return path
 
 
 def names() -> list[str]:

@@ -21,6 +21,7 @@ from gossamer_mesh.enrolment.addresses import (
     ANY_ADDRESS,
     address,
     bracketed,
+    check_free,
     is_loopback,
     reached_by,
 )
@@ -104,7 +105,8 @@ class Site:
     ) -> Site:
         """Become a leaf of the mesh that a token is for; errors as `asking.enrol`.
 
-        `ConfigError` if one of that mesh is here already, or `listen` is no address.
+        `ConfigError` if one of that mesh is here already, or `listen` is no address, or
+        nothing can listen there.
         """
         if invited.role != LEAF:
             raise EnrolmentError(
@@ -119,6 +121,8 @@ class Site:
                 f"gossamer mesh serve {invited.mesh}, or remove that directory first",
                 value=invited.mesh,
             )
+        # Before the token is spent.
+        check_free(where)
         private_dir(path)
         private = is_loopback(where.host)
         if not private:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
@@ -15,18 +16,25 @@ from gossamer import contexts
 from gossamer.cli import trusting
 from gossamer.cli.face import Command, Face, Failure, Group, pass_face
 from gossamer.cli.options import duration, token_argument
-from gossamer_mesh.enrolment import door, invitation
-from gossamer_mesh.enrolment.home import Home
+from gossamer_mesh.enrolment import addresses, door, invitation
+from gossamer_mesh.enrolment.home import Home, unmade
 from gossamer_mesh.enrolment.invitation import Invitation
 from gossamer_mesh.enrolment.serving import Enrolling, Serving
 from gossamer_mesh.enrolment.site import Site
 from gossamer_mesh.enrolment.site_serving import SiteServing
+from gossamer_mesh.errors import MeshError
 from gossamer_mesh.server import Server
-from gossamer_mesh.subjects import as_name, check_name
+from gossamer_mesh.subjects import as_name
 from gossamer_mesh.units import show_seconds
 from gossamer_mesh.vouching.trust import Trusted, checked
 
 LOOK_S: Final = 0.5
+
+
+class Ousted(Failure):
+    """A leaf is let in no more, as an agent that ends with this status: do not start it again."""
+
+    exit_code = 77
 
 
 @click.group(cls=Group)
@@ -122,7 +130,8 @@ def init(  # noqa: PLR0913  click gives each option by itself
     trusted = None
     if any(vouched.values()):
         trusted = checked(Trusted(**vouched, client=vouched["audience"]))
-    check_name(name, "the mesh's name")
+    unmade(name)
+    _check_free({"--listen": listen, "--websocket": websocket, "--leaves": leaves})
     made, access, invited = Home.make(
         name,
         listen,
@@ -161,6 +170,15 @@ def init(  # noqa: PLR0913  click gives each option by itself
 
     data = {"mesh": name, "url": access.url, "urls": access.urls, "path": str(made.path)}
     face.show({**data, "token": token, "address": address}, text)
+
+
+def _check_free(listening: dict[str, str]) -> None:
+    """Make sure that a server could listen there, before there is a mesh."""
+    ports = {"--websocket": addresses.WEB_PORT, "--leaves": addresses.LEAVES_PORT}
+    for option, where in listening.items():
+        if where:
+            port = ports.get(option, addresses.DEFAULT_PORT)
+            addresses.check_free(addresses.address(where, option, port), option)
 
 
 for each in (trusting.trust, trusting.distrust, trusting.address):
@@ -209,7 +227,7 @@ def serve(face: Face, *, name: str) -> None:
     """Run the server of the mesh NAME and let people in, until Ctrl-C or SIGTERM.
 
     Where a site has joined with gossamer mesh join, run the site's. With --json it prints one line
-    when it is ready.
+    when it is ready. A site's ends with exit status 77 once the mesh has revoked it.
     """
     site = Site.load(name)
     if site is not None:
@@ -232,11 +250,15 @@ def _serve_site(face: Face, site: Site) -> None:
         said = f"leaf {settings.name} of the mesh {site.mesh} is served at {settings.url}"
         face.show(data, lambda: click.echo(said))
         sys.stdout.flush()
-        _stay(serving.server, stopped)
+        _stay(serving.server, stopped, lambda: serving.ended)
 
 
-def _stay(server: Server, stopped: threading.Event) -> None:
+def _stay(
+    server: Server, stopped: threading.Event, ended: Callable[[], MeshError | None] = lambda: None
+) -> None:
     while not stopped.wait(LOOK_S):
+        if (why := ended()) is not None:
+            raise Ousted(str(why))
         if not server.alive():
             raise Failure(f"the server has ended: see {server.log}")
 

@@ -115,6 +115,15 @@ def test_a_file_that_cannot_be_used_is_said_in_one_line(home: Path, capsys: Capt
     assert "XDG_STATE_HOME" in said
 
 
+@pytest.mark.parametrize("option", ["--name", "--site"])
+def test_a_name_that_is_none_is_said_before_anything_is_started(
+    option: str, home: Path, capsys: Capture
+):
+    assert main(["up", option, "a b"]) == 1
+    assert f"error: {option} 'a b' cannot be used: 1-63 letters" in capsys.readouterr().err
+    assert not (home / "state").exists()
+
+
 def test_a_mistake_of_ours_is_said_to_be_one(capsys: Capture):
     # Nobody's error class covers a closed stdout.
     closed = io.StringIO()
