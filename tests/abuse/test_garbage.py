@@ -47,13 +47,13 @@ def every_subject(names: set[str]) -> list[str]:
     """Fill in every function of `subjects` that spells one: those to come as well."""
     found: list[str] = []
     for name, spell in inspect.getmembers(subjects, inspect.isfunction):
-        parameters = inspect.signature(spell).parameters
-        if name.startswith("all_") or name in NO_SUBJECT:
+        spelt = inspect.signature(spell)
+        if name.startswith("all_") or name in NO_SUBJECT or spelt.return_annotation != "str":
             continue
         for agent in AGENTS:
             for caller in ("mallory", *names):
                 given = {"agent": agent, "holder": agent, "site": "local", "number": 7}
-                words = {key: given.get(key, caller) for key in parameters}
+                words = {key: given.get(key, caller) for key in spelt.parameters}
                 found.append(spell(**words))
     return sorted(set(found))
 
