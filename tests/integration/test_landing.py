@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
@@ -341,7 +342,9 @@ def test_a_stranger_who_listens_there_is_sent_nothing(store, ships, caplog):
             with sock:
                 heard = sock.recv(100)
                 sock.sendall(says)
-                sock.shutdown(socket.SHUT_WR)
+                # Who has heard enough may have gone by now.
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_WR)
                 assert apart.wait(SOON_S)
                 assert heard == handshake.hello(ticket)
                 assert ticket not in heard
