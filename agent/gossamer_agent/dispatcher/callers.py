@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -45,8 +46,9 @@ class Caller:
         self.silent_until = 0.0
         self.abandoned = False
         self.live: dict[int, Item] = {}
-        self.ended: dict[int, Done] = {}
-        self.refused: dict[int, Refused] = {}
+        # Of a plain dict the oldest is found by passing over all that were before it.
+        self.ended: OrderedDict[int, Done] = OrderedDict()
+        self.refused: OrderedDict[int, Refused] = OrderedDict()
 
     def heard(self, now: float) -> None:
         """Anything that a caller sends is a sign of life."""
@@ -105,7 +107,7 @@ class Caller:
         ended = self.ended
         ended[item.task] = done
         if len(ended) > ENDED_KEPT:
-            del ended[next(iter(ended))]
+            ended.popitem(last=False)
 
     def refuses(self, refused: Refused) -> Refused:
         """Keep a refusal, the newest of its task; return it."""
@@ -114,7 +116,7 @@ class Caller:
         kept.pop(refused.task, None)
         kept[refused.task] = refused
         if len(kept) > REFUSED_KEPT:
-            del kept[next(iter(kept))]
+            kept.popitem(last=False)
         return refused
 
     def acked(self, tasks: Sequence[int]) -> None:
