@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from gossamer_mesh import server, subjects
 from gossamer_mesh.access import Access
@@ -98,32 +97,18 @@ class Enrolling:
         self._link.close()
 
 
-class Serving:
+class Serving(ExitStack):
     """The server of a mesh that was made here, and its enrolment; a context manager."""
 
     def __init__(self, home: Home) -> None:
         """Start both; they end with this process, however it ends. `ServerError`, `ConfigError`."""
-        self._undo = ExitStack()
+        super().__init__()
         with ExitStack() as undo:
             self.server: Server = server.start(home.path, lifeline=True, listening=home.listening())
             undo.callback(self.server.stop)
             self.enrolling = Enrolling(home)
             undo.callback(self.enrolling.close)
-            self._undo = undo.pop_all()
-
-    def close(self) -> None:
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+            self.push(undo.pop_all())
 
 
 def _create(bucket: KeyValue, key: str, value: bytes) -> None:

@@ -7,8 +7,7 @@ import logging
 import secrets
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
@@ -29,7 +28,7 @@ LOOK_S: Final = 2.0
 _log = logging.getLogger("gossamer.enrolment")
 
 
-class SiteServing:
+class SiteServing(ExitStack):
     """The server of a site that has joined; a context manager."""
 
     def __init__(self, site: Site) -> None:
@@ -37,10 +36,10 @@ class SiteServing:
 
         The mesh's own server need not be there.
         """
+        super().__init__()
         self._site = site
         access = site.access
         self._witness = Witness(access.account)
-        self._undo = ExitStack()
         self._watching = Watching(
             Refusals(site.settings.name, site.path),
             site.path / server.LOG,
@@ -64,26 +63,12 @@ class SiteServing:
             self._link.post(self._look)
             self._watching.start()
             undo.callback(self._watching.close)
-            self._undo = undo.pop_all()
+            self.push(undo.pop_all())
 
     @property
     def ended(self) -> NotAdmittedError | None:
         """Why the mesh's server lets it in no more, once that is certain; a cut way is no such."""
         return self._watching.ended
-
-    def close(self) -> None:
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _is_back(self, access: Access) -> None:
         """Take in what was vouched for anew, of a leaf that was away for too long to renew it."""

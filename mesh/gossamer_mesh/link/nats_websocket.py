@@ -30,11 +30,10 @@ class WebSocketClient(QuickClient):
 
     async def _connect_to_server(self, s: Any) -> None:
         # nats-py's own transport sends every third of a message in a frame of its own.
-        self._frames = _Frames(self._direct)
-        self._transport = cast("Any", self._frames)
-        wait_s = float(self.options["connect_timeout"])
         privacy = self.options.get("tls") if s.uri.scheme == "wss" else None
-        await self._frames.open(s.uri.geturl(), privacy, wait_s)
+        self._frames = _Frames(self._direct, privacy)
+        self._transport = cast("Any", self._frames)
+        await self._frames.connect(s.uri, 0, self.options["connect_timeout"])
 
     def hurry(self) -> None:
         """Do nothing: what is read passes the shortcut anyway."""
@@ -59,7 +58,9 @@ class WebSocketClient(QuickClient):
 class _Frames(Transport):
     """What nats-py reads and writes, as its other transports are."""
 
-    def __init__(self, direct: dict[int, Any]) -> None:
+    def __init__(self, direct: dict[int, Any], privacy: Any) -> None:
+        """`privacy`: by which TLS the server is known, if it speaks that."""
+        self._privacy = privacy
         self._session = aiohttp.ClientSession()
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._beneath: asyncio.Transport | None = None
@@ -71,26 +72,23 @@ class _Frames(Transport):
         self._sending: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
-    async def open(self, url: str, privacy: Any, wait_s: float) -> None:
+    async def connect(self, uri: Any, buffer_size: int, connect_timeout: int) -> None:
         """Connect; `OSError` and `TimeoutError` as a socket would."""
+        del buffer_size
         try:
             self._socket = await asyncio.wait_for(
                 self._session.ws_connect(
-                    url,
-                    ssl=privacy or True,
+                    uri.geturl(),
+                    ssl=self._privacy or True,
                     max_msg_size=0,
                     timeout=_TIMEOUT,
                 ),
-                wait_s,
+                float(connect_timeout),
             )
         except aiohttp.ClientError as error:
             raise ConnectionError(str(error)) from error
         connection = cast("Any", self._socket)._response.connection  # noqa: SLF001  aiohttp's
         self._beneath = connection.transport if connection is not None else None
-
-    async def connect(self, uri: Any, buffer_size: int, connect_timeout: int) -> None:
-        """Never called: `open` is."""
-        raise NotImplementedError
 
     async def connect_tls(
         self, uri: Any, ssl_context: Any, buffer_size: int, connect_timeout: int
