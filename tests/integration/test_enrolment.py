@@ -290,6 +290,12 @@ def test_a_mesh_that_nobody_serves_is_said(machines):
     assert "no connection to nats://127.0.0.1" in done.stderr
 
 
+def test_the_owner_of_a_mesh_that_nobody_serves_is_told_the_command_that_does():
+    _, access, _ = new_mesh()
+    with pytest.raises(ConnectError, match="`gossamer mesh serve lab` starts it"):
+        gossamer.Mesh.open(access)
+
+
 def test_a_token_on_standard_input_and_in_a_file_is_not_shown_to_other_users(here, machines):
     home, access, _ = new_mesh()
     with Serving(home):

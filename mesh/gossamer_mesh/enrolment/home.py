@@ -206,7 +206,8 @@ class Home:
         home.settings = msgspec.structs.replace(settings, first={invitee.id: token})
         authority.save(path / "keys.json")
         jwt = authority.issuer("admin").vouch(OWNER, owner.public, now)
-        access = msgspec.structs.replace(home.reached, jwt=jwt, seed=owner.seed)
+        account = authority.account_token(now)
+        access = msgspec.structs.replace(home.reached, jwt=jwt, seed=owner.seed, account=account)
         access.save(path / "access.json")
         # The last: without it there is no mesh yet.
         write_private(path / "mesh.json", msgspec.json.encode(home.settings) + b"\n")
