@@ -17,6 +17,9 @@ from gossamer_mesh import registered
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.registered import Reference, Registered
 
+ANY: Final = "any"
+"""Whatever code, or whomever; where that can be meant."""
+
 _ALLOWED: Final = (
     'allowed: a list of registered functions, such as ["ada/describe@2", "ada/describe"], or of '
     "digests, as `gossamer functions show` tells them"
@@ -94,6 +97,11 @@ def read(value: object) -> Allowance:
     for each in cast("list[object]", value):
         if not isinstance(each, str):
             raise UnfitError(_ALLOWED)
+        if each == ANY:
+            raise UnfitError(
+                f'"{ANY}" names no function ("OWNER/{ANY}" would be one that is called so): '
+                f'without a list allow is about all code, deny.callers = ["{ANY}"] about everybody'
+            )
         try:
             rules.append(str(registered.parse_pattern(each)))
         except ConfigError as error:

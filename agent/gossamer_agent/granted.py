@@ -8,9 +8,8 @@ from typing import Final
 import msgspec
 
 from gossamer_agent import allowance
-from gossamer_agent.allowance import Allowance
+from gossamer_agent.allowance import ANY, Allowance
 from gossamer_agent.quota import Quota
-from gossamer_agent.rules import ANY
 from gossamer_agent.setting import UnfitError
 from gossamer_mesh.capability import Capabilities
 from gossamer_mesh.errors import ConfigError

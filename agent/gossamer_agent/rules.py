@@ -11,13 +11,12 @@ from typing import Final, TypeVar, cast
 import msgspec
 
 from gossamer_agent import allowance, setting
-from gossamer_agent.allowance import Allowance
+from gossamer_agent.allowance import ANY, Allowance
 from gossamer_agent.quota import Quota
 from gossamer_agent.setting import UnfitError
 
 T = TypeVar("T")
 
-ANY: Final = "any"
 _KEYS: Final = ("callers", "groups", "functions")
 _TABLE: Final = (
     'allowed: a table such as {callers = ["ada"], groups = ["beamline"], '
