@@ -51,7 +51,6 @@ class Herald:
             _log.warning("%s", line)
         self._document = Document(surveyed, config, _seconds_of_day(), self._missing)
         self._allowed: tuple[str, ...] | None = None
-        self._lapsed: tuple[str, ...] = ()
         self._allowance_changed = trio.Event()
         self._renewing = trio.CancelScope()
         self._put_between = (0.0, 0.0)
@@ -63,7 +62,7 @@ class Herald:
 
     def allow(self, allowed: tuple[str, ...], lapsed: tuple[str, ...]) -> None:
         """Take in the digests of what may run here, and why some rules mean nothing any more."""
-        self._allowed, self._lapsed = allowed, lapsed
+        self._allowed, self._document.lapsed = allowed, lapsed
         self._allowance_changed.set()
 
     async def allowance_known(self) -> None:
@@ -72,7 +71,6 @@ class Herald:
 
     def say_allowance(self) -> None:
         """Have the next revision say what may run here, as far as that is known."""
-        self._document.lapsed = self._lapsed
         self._document.renewed(_seconds_of_day(), None, self._allowed)
 
     async def publish(self, bus: Bus) -> None:
@@ -116,7 +114,6 @@ class Herald:
                     except LinkClosedError:
                         return
                 missing = await self._look_for_resources()
-                self._document.lapsed = self._lapsed
                 if self._document.renewed(_seconds_of_day(), statistics, self._allowed, missing):
                     await self.publish(bus)
                     if self._document.current.clock_off_s:

@@ -22,10 +22,7 @@ from gossamer_mesh.errors import ServerError
 from gossamer_mesh.lifeline import Lifeline
 from gossamer_mesh.places import private_dir, write_private
 from gossamer_mesh.process import Child, Process, spawn
-from gossamer_mesh.server_program import Listening
-
-LOG: Final = "server.log"
-"""What a server says of itself, in its directory."""
+from gossamer_mesh.server_program import LOG, Listening
 
 _START_S: Final = 10.0
 _STOP_S: Final = 5.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from gossamer_mesh.server_program import Listening
+from gossamer_mesh.server_program import LOG, Listening
 from gossamer_mesh.wire import MAX_MESSAGE_BYTES
 
 _LOG_BYTES: Final = 16 * 1024**2
@@ -15,7 +15,7 @@ def common(directory: Path) -> dict[str, object]:
     """Return what every server of a mesh is told."""
     return {
         "ports_file_dir": str(directory),
-        "log_file": str(directory / "server.log"),
+        "log_file": str(directory / LOG),
         "logfile_size_limit": _LOG_BYTES,
         "max_payload": MAX_MESSAGE_BYTES,
         # The default of 2 min would leave a dead peer unnoticed for 4 to 6 min.

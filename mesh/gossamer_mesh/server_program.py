@@ -14,6 +14,9 @@ from typing import Final, NamedTuple
 from gossamer_mesh.errors import ServerError
 
 NAME: Final = "nats-server"
+LOG: Final = "server.log"
+"""What a server says of itself, in its directory."""
+
 HOST: Final = "127.0.0.1"
 
 # Becomes the server, after leaving a watcher behind as the server's child. The watcher reads

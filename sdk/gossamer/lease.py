@@ -1,4 +1,4 @@
-"""For how long agents forgive a client's silence."""
+"""For how long agents forgive a client's silence, and a client theirs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.units import parse_seconds
 
 LEASE_S: Final = 30.0
+"""How long an agent may be silent that owes us something, and we, unless it is told otherwise."""
+
 SHORTEST_S: Final = 1.0
 LONGEST_S: Final = 7 * 86_400.0
 """What agents grant at most."""

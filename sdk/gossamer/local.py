@@ -19,6 +19,7 @@ import msgspec
 from gossamer import agent_process
 from gossamer.agent_process import AgentOptions
 from gossamer_mesh import server as embedded_server
+from gossamer_mesh import server_program
 from gossamer_mesh.access import Access
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.places import private_dir, state_dir, write_private
@@ -62,7 +63,7 @@ def directory(*, make: bool = True) -> Path:
 def logs(*, make: bool = False) -> dict[str, Path]:
     """Return the log files of the local mesh, by who writes them."""
     place = directory(make=make)
-    return {"server": place / "server" / "server.log", "agent": place / "agent.log"}
+    return {"server": place / "server" / server_program.LOG, "agent": place / "agent.log"}
 
 
 def up(options: AgentOptions | None = None, *, port: int = 0) -> LocalMesh:

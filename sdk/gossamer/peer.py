@@ -19,8 +19,6 @@ from gossamer_mesh import wire
 from gossamer_mesh.task import State
 from gossamer_placement.candidate import Candidate
 
-"""How long an agent may be silent that owes us something, and we, unless it is told otherwise."""
-
 RESEND_S: Final = 1.0
 """What was sent so long before a ping, and is unknown to the agent that answers it, was lost."""
 

@@ -19,7 +19,7 @@ from gossamer_mesh import access as access_file
 from gossamer_mesh import server as embedded_server
 from gossamer_mesh.enrolment import asking, invitation, joining
 from gossamer_mesh.enrolment.home import Home
-from gossamer_mesh.enrolment.messages import Invite, Invitee, ListUsers, Revoke, Revoked, Users
+from gossamer_mesh.enrolment.messages import ListUsers, Users
 from gossamer_mesh.enrolment.serving import Serving
 from gossamer_mesh.errors import ConfigError, ConnectError, CredentialsError, EnrolmentError
 from gossamer_mesh.identity import certificates
@@ -29,26 +29,15 @@ from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.places import config_dir, private_dir, write_private
 from gossamer_mesh.server_program import Listening
 from testbed.bench import enrolments
-from tests.integration.machines import WITHIN_S, free_port, until
+from tests.integration import members
+from tests.integration.machines import WITHIN_S, free_port
+from tests.integration.members import invite
 
 pytestmark = pytest.mark.usefixtures("clean")
 
 
 def new_mesh(**options) -> tuple[Home, access_file.Access, invitation.Invitation]:
     return Home.make("lab", f"127.0.0.1:{free_port()}", **options)
-
-
-def invite(access, role="agent", **options) -> invitation.Invitation:
-    made = registrar.ask_as_admin(access, Invite(role=role, **options), Invitee)
-    return invitation.Invitation(
-        mesh="lab",
-        url=access.url,
-        jwt=made.jwt,
-        seed=made.seed,
-        role=made.role,
-        expires=made.expires,
-        ca=access.ca,
-    )
 
 
 def test_a_token_from_the_making_lets_one_agent_in_and_it_runs_a_task(here, machines):
@@ -82,16 +71,7 @@ def test_who_is_revoked_is_out_at_once_and_stays_out_over_a_restart(here):
     home, access, _ = new_mesh()
     with Serving(home):
         ada, _ = asking.enrol(invite(access, "client"), agent=False, name="ada")
-        link = NatsLink.connect(ada, name="ada.s1")
-        told: list[str] = []
-        link.on_status(told.append)
-        asked_at = time.monotonic()
-        registrar.ask_as_admin(access, Revoke(name="ada"), Revoked)
-        assert until(lambda: "down" in told)
-        assert time.monotonic() - asked_at < 5
-        link.close()
-        with pytest.raises(CredentialsError):
-            NatsLink.connect(ada, name="ada.s2")
+        members.be_out_at_once_when_revoked(access, ada)
     with Serving(Home.load("lab")):
         with pytest.raises(CredentialsError):
             NatsLink.connect(ada, name="ada.s3")
@@ -121,10 +101,6 @@ def test_two_that_take_one_token_at_once_are_not_both_let_in(here):
         assert len(registrar.ask_as_admin(access, ListUsers(), Users).users) == 2
 
 
-def work(number: int) -> int:
-    return number * number
-
-
 def test_credentials_are_renewed_and_the_server_restarts_under_load_and_no_task_is_lost(
     here, machines
 ):
@@ -135,23 +111,7 @@ def test_credentials_are_renewed_and_the_server_restarts_under_load_and_no_task_
         assert json.loads(agent.stdout.readline())["ready"]
         ada, _ = asking.enrol(invite(access, "admin"), agent=False, name="ada")
         path = contexts.save("ada", ada)
-        submitted, results = 0, []
-        with gossamer.connect("ada") as mesh:
-            ends = time.monotonic() + 10
-            restarted = False
-            while time.monotonic() < ends:
-                tasks = [mesh.submit(work, submitted + each) for each in range(20)]
-                submitted += 20
-                if not restarted and time.monotonic() > ends - 5:
-                    restarted = True
-                    serving.server.stop()
-                    serving.server = embedded_server.start(
-                        home.path, lifeline=True, listening=home.listening()
-                    )
-                results += [task.result(timeout=WITHIN_S) for task in tasks]
-            assert mesh.whoami().expires > ends - time.monotonic() + time.time()
-        serving.server.stop()
-        assert results == [number * number for number in range(submitted)]
+        members.lose_no_task_over_a_restart(home, serving, lasting_s=10)
         # Kept where it was read from, and not what it was.
         assert access_file.load(path).jwt != ada.jwt
 

@@ -428,7 +428,7 @@ def test_a_mesh_that_hears_no_leaves_invites_none(here):
     home, access, first = Home.make("lab", f"127.0.0.1:{free_port()}")
     with Serving(home), pytest.raises(EnrolmentError, match="gossamer mesh init --leaves"):
         registrar.ask_as_admin(access, Invite(role="leaf"), Invitee)
-    with pytest.raises(EnrolmentError, match="for the role agent: use it with gossamer agent join"):
+    with pytest.raises(EnrolmentError, match="is for an agent: use it with gossamer agent join"):
         Site.join(first, f"127.0.0.1:{free_port()}")
 
 

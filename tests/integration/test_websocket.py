@@ -16,20 +16,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
-import gossamer
 from gossamer import contexts, registrar
 from gossamer_mesh import access as access_file
 from gossamer_mesh import server as embedded_server
 from gossamer_mesh import subjects
 from gossamer_mesh.enrolment import asking, invitation
 from gossamer_mesh.enrolment.home import Home
-from gossamer_mesh.enrolment.messages import Invite, Invitee, Revoke, Revoked
+from gossamer_mesh.enrolment.messages import Invite, Invitee
 from gossamer_mesh.enrolment.serving import Serving
 from gossamer_mesh.errors import ConnectError, CredentialsError
 from gossamer_mesh.link.nats import NatsLink
 from gossamer_mesh.link.nats_dialler import NEXT_S
 from gossamer_mesh.wire import MAX_MESSAGE_BYTES
+from tests.integration import members
 from tests.integration.machines import WITHIN_S, Machine, free_port, until
+from tests.integration.members import invite
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -62,11 +63,6 @@ def new_mesh(listen: str = "", web: str = "", **options):
 def web_only(access: access_file.Access) -> access_file.Access:
     (url,) = access.more
     return msgspec.structs.replace(access, url=url, more=())
-
-
-def invite(access: access_file.Access, role: str) -> invitation.Invitation:
-    made = registrar.ask_as_admin(access, Invite(role=role), Invitee)
-    return invitation.to("lab", access, made)
 
 
 # -- the addresses ------------------------------------------------------------------------------
@@ -204,10 +200,6 @@ def test_nothing_of_websockets_is_loaded_where_none_is_used(here):
 # -- what holds there, too ----------------------------------------------------------------------
 
 
-def work(number: int) -> int:
-    return number * number
-
-
 def test_credentials_are_renewed_and_the_server_restarts_under_load_and_no_task_is_lost(
     here, machines
 ):
@@ -220,39 +212,14 @@ def test_credentials_are_renewed_and_the_server_restarts_under_load_and_no_task_
         ada, _ = asking.enrol(invite(web_only(access), "admin"), agent=False, name="ada")
         assert ada.urls == (web,)
         contexts.save("ada", ada)
-        submitted, results, restarted = 0, [], False
-        with gossamer.connect("ada") as mesh:
-            ends = time.monotonic() + 8
-            while time.monotonic() < ends:
-                tasks = [mesh.submit(work, submitted + each) for each in range(20)]
-                submitted += 20
-                if not restarted and time.monotonic() > ends - 4:
-                    restarted = True
-                    serving.server.stop()
-                    serving.server = embedded_server.start(
-                        home.path, lifeline=True, listening=home.listening()
-                    )
-                results += [task.result(timeout=WITHIN_S) for task in tasks]
-            assert mesh.whoami().expires > ends - time.monotonic() + time.time()
-        serving.server.stop()
-        assert restarted
-        assert results == [number * number for number in range(submitted)]
+        members.lose_no_task_over_a_restart(home, serving, lasting_s=8)
 
 
 def test_who_is_revoked_is_out_at_once(here):
     home, access, _ = new_mesh()
     with Serving(home):
         ada, _ = asking.enrol(invite(web_only(access), "client"), agent=False, name="ada")
-        link = NatsLink.connect(ada, name="ada.s1")
-        told: list[str] = []
-        link.on_status(told.append)
-        asked_at = time.monotonic()
-        registrar.ask_as_admin(access, Revoke(name="ada"), Revoked)
-        assert until(lambda: "down" in told)
-        assert time.monotonic() - asked_at < 5
-        link.close()
-        with pytest.raises(CredentialsError):
-            NatsLink.connect(ada, name="ada.s2")
+        members.be_out_at_once_when_revoked(access, ada)
 
 
 def test_the_largest_message_goes_in_a_burst_of_others(here):

@@ -12,7 +12,7 @@ import msgspec
 
 from gossamer_mesh import subjects
 from gossamer_mesh.enrolment.admission import AGENT, free_name
-from gossamer_mesh.enrolment.decision import Decision, Write, checked, no, with_article
+from gossamer_mesh.enrolment.decision import Decision, Write, checked, no
 from gossamer_mesh.enrolment.messages import (
     Invite,
     Invitee,
@@ -24,6 +24,7 @@ from gossamer_mesh.enrolment.messages import (
     Token,
     User,
     Users,
+    with_article,
 )
 from gossamer_mesh.enrolment.roll import DAY_S, Roll
 from gossamer_mesh.identity.authority import Authority

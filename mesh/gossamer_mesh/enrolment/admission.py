@@ -8,8 +8,8 @@ import msgspec
 
 from gossamer_mesh import subjects
 from gossamer_mesh.enrolment.credentials import Credentials, check_live
-from gossamer_mesh.enrolment.decision import Decision, Write, checked, no, with_article
-from gossamer_mesh.enrolment.messages import Join, Token, User, joined_by
+from gossamer_mesh.enrolment.decision import Decision, Write, checked, no
+from gossamer_mesh.enrolment.messages import Join, Token, User, joined_by, with_article
 from gossamer_mesh.enrolment.roll import Roll
 from gossamer_mesh.identity.nkey import kind_of
 from gossamer_mesh.permissions import LEAF

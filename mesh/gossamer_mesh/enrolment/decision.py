@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import NamedTuple, cast
 
 from gossamer_mesh import subjects
-from gossamer_mesh.enrolment.granting import Put
 from gossamer_mesh.enrolment.messages import Answer, Reason, Refused, Token, User
 from gossamer_mesh.errors import ConfigError, EnrolmentError
 
@@ -20,6 +19,13 @@ class Write(NamedTuple):
     key: str
     value: User | Token
     revision: int
+
+
+class Put(NamedTuple):
+    """Have a grant in its bucket, or no more (None), whatever is there."""
+
+    id: str
+    jwt: str | None
 
 
 class Decision(NamedTuple):
@@ -50,7 +56,3 @@ def checked(name: str, what: str) -> str:
         return subjects.check_name(name, what)
     except ConfigError as error:
         raise no("name", str(error)) from error
-
-
-def with_article(role: str) -> str:
-    return f"an {role}" if role[:1] in "aeiou" else f"a {role}"

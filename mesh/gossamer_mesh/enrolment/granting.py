@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from gossamer_mesh import registered, subjects
-from gossamer_mesh.enrolment.messages import Answer, Give, Given, Refused, TakeBack, TakenBack
+from gossamer_mesh.enrolment.decision import Decision, Put, no
+from gossamer_mesh.enrolment.messages import Give, Given, TakeBack, TakenBack
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.identity.authority import Authority
 from gossamer_mesh.identity.claims import ANY
@@ -16,33 +17,28 @@ GROUP: Final = "group:"
 MOST_GRANTED_S: Final = 365 * 86_400
 
 
-class Put(NamedTuple):
-    """Have a grant in its bucket, or no more (None), whatever is there."""
-
-    id: str
-    jwt: str | None
-
-
-def decide(authority: Authority, request: Give | TakeBack, now: int) -> tuple[Answer, Put | None]:
-    """Return what an administrator is answered, and what is to be put then."""
+def decide(authority: Authority, request: Give | TakeBack, now: int) -> Decision:
+    """Decide on what an administrator gives or takes back; `EnrolmentError` if that cannot be."""
     try:
         if isinstance(request, TakeBack):
-            return _taken_back(request, now)
+            return _taken_back(request)
         subjects.check_name(request.to.removeprefix(GROUP), "who is granted something")
     except ConfigError as error:
-        return _no(str(error), now), None
+        raise no("grant", str(error)) from error
     part = request.part
     if not part.functions or min(part.per_hour, part.concurrent, part.cpu_s) < 0:
-        why = "a grant of nothing: name functions, or any, and quotas that are not negative"
-        return _no(why, now), None
+        raise no(
+            "grant",
+            "a grant of nothing: name functions, or any, and quotas that are not negative",
+        )
     for each in part.functions:
         if each != ANY and (why := _says_not_whose(each)):
-            return _no(why, now), None
+            raise no("grant", why)
     if not 1 <= request.ttl_s <= MOST_GRANTED_S:
         asked, most = show_seconds(request.ttl_s), f"{MOST_GRANTED_S // 86_400} days"
-        return _no(f"a grant for {asked}: allowed are 1 s to {most}", now), None
+        raise no("grant", f"a grant for {asked}: allowed are 1 s to {most}")
     number, jwt = authority.grant(request.to, part, now, request.ttl_s)
-    return Given(id=number, jwt=jwt), Put(number, jwt)
+    return Decision(Given(id=number, jwt=jwt), put=Put(number, jwt))
 
 
 def _says_not_whose(pattern: str) -> str:
@@ -59,12 +55,8 @@ def _says_not_whose(pattern: str) -> str:
     return ""
 
 
-def _taken_back(request: TakeBack, now: int) -> tuple[Answer, Put | None]:
+def _taken_back(request: TakeBack) -> Decision:
     number = subjects.check_name(request.id, "the number of a grant")
     if number == subjects.ACCOUNT_KEY:
-        return _no(f"{number!r} is no grant", now), None
-    return TakenBack(id=number), Put(number, None)
-
-
-def _no(message: str, now: int) -> Refused:
-    return Refused(reason="grant", message=message, now=now)
+        raise no("grant", f"{number!r} is no grant")
+    return Decision(TakenBack(id=number), put=Put(number, None))

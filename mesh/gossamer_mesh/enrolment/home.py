@@ -19,7 +19,6 @@ from gossamer_mesh.enrolment.addresses import (
     Address,
     address,
     bracketed,
-    is_loopback,
     proxied,
     reached_by,
 )
@@ -32,6 +31,7 @@ from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.founding import OWNER
 from gossamer_mesh.identity.authority import Authority
 from gossamer_mesh.identity.nkey import KeyPair
+from gossamer_mesh.loopback import is_loopback
 from gossamer_mesh.nearest import did_you_mean
 from gossamer_mesh.places import private_dir, read_private, state_dir, write_private
 from gossamer_mesh.server_program import Listening
@@ -238,15 +238,16 @@ class Home:
 
     def door(self) -> LoginAddress:
         """Return what people need who log in; it is no secret, and stays as it is."""
-        url, more = invitation.addresses(self.reached)
+        reached = self.reached
+        url, more = invitation.addresses(reached)
         return LoginAddress(
             mesh=self.name,
             url=url,
             more=more,
-            proxied=self.reached.proxied,
+            proxied=reached.proxied,
             account=self.authority.account.public,
             seed=self.authority.scopes["visitor"].seed,
-            ca=self.ca,
+            ca=reached.ca,
         )
 
     def listening(self) -> Listening:

@@ -12,7 +12,7 @@ import msgspec
 
 from gossamer_mesh.access import Access
 from gossamer_mesh.enrolment import word
-from gossamer_mesh.enrolment.messages import Invitee
+from gossamer_mesh.enrolment.messages import Invitee, joined_by, with_article
 from gossamer_mesh.errors import EnrolmentError
 from gossamer_mesh.identity.claims import User, peek
 
@@ -111,6 +111,16 @@ def read(text: str) -> Invitation:
             f"this join token of {len(token)} characters was cut off or altered: copy it again, "
             "whole, or ask for another (gossamer invite)"
         ) from error
+
+
+def check_role(invitation: Invitation, role: str) -> None:
+    """Raise `EnrolmentError` where the command that joins as `role` does not take this token."""
+    right = joined_by(invitation.role)
+    if right != joined_by(role):
+        raise EnrolmentError(
+            f"this join token is for {with_article(invitation.role)}: use it with {right} TOKEN, "
+            f"or ask for one for {with_article(role)} (gossamer invite {role})"
+        )
 
 
 def check_time(invitation: Invitation, now: float) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gossamer_mesh.enrolment import asking
-from gossamer_mesh.enrolment.invitation import Invitation
-from gossamer_mesh.enrolment.messages import Enrolled, joined_by
+from gossamer_mesh.enrolment.invitation import Invitation, check_role
+from gossamer_mesh.enrolment.messages import Enrolled
 from gossamer_mesh.errors import ConfigError, EnrolmentError
 from gossamer_mesh.identity.nkey import KeyPair
 from gossamer_mesh.places import config_dir, private_dir, read_private, write_private
@@ -24,11 +24,7 @@ def as_agent(
 
     `name` and `site` are what we would like to be, where the token leaves it open.
     """
-    if invited.role != "agent":
-        raise EnrolmentError(
-            f"this join token is for a {invited.role}: use it with "
-            f"{joined_by(invited.role)} TOKEN, or ask for one for an agent (gossamer invite agent)"
-        )
+    check_role(invited, "agent")
     private_dir(_folder())
     begun = _folder() / f".{invited.id}.seed"
     if begun.exists():

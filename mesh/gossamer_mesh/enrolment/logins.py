@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from gossamer_mesh.enrolment.messages import Invited, Key, User, Vouched
-from gossamer_mesh.errors import EnrolmentError
+from gossamer_mesh.enrolment.decision import no
+from gossamer_mesh.enrolment.messages import Key, User, Vouched
 from gossamer_mesh.vouching.person import Person
 
 MOST_KEYS: Final = 64
@@ -33,18 +33,18 @@ def entered(
         _check_free(name, held, person)
     void = dict(held.void) if held else {}
     if public in void:
-        raise _no("revoked", "this key was revoked: log in with a new one")
+        raise no("revoked", "this key was revoked: log in with a new one")
     before = held.vouched.keys if held and held.vouched and _is(held, person) else {}
     keys = {key: login for key, login in before.items() if _matters(login, now)}
     if any(login.token == person.digest for key, login in keys.items() if key != public):
-        raise _no(
+        raise no(
             "replayed",
             "this ID token has been used already, by another key, which may have been you: "
             "each gossamer login makes one. Get a new token. If it was not you, somebody has your "
             "tokens: tell the mesh's administrator",
         )
     if len(keys) >= MOST_KEYS and public not in keys:
-        raise _no(
+        raise no(
             "busy",
             f"{name!r} has logged in {len(keys)} times: some must end before the next. Where many "
             "short jobs log in, let logins be short (gossamer mesh trust --login-for)",
@@ -55,18 +55,17 @@ def entered(
         # Who asks again has not heard the answer; a login does not get longer by it.
         until = again.until
         if until <= now:
-            raise _no("login-over", "what this ID token was for is over: log in with a new one")
+            raise no("login-over", "what this ID token was for is over: log in with a new one")
     keys[public] = Key(
         until=until,
         expires=min(now + lifetime_s, until),
         token=person.digest,
         taken_until=person.until,
     )
-    role: Invited = "admin" if person.role == "admin" else "client"
     vouched = Vouched(issuer=person.issuer, subject=person.subject, keys=keys)
     return name, User(
         public=public,
-        role=role,
+        role=person.role,
         groups=person.groups,
         issued=now,
         expires=_last(keys),
@@ -85,13 +84,13 @@ def renewed(
     vouched = user.vouched
     key = public or user.public
     if vouched is None or key not in vouched.keys or key in user.void:
-        raise _no("unknown-user", f"{name!r} has not logged in with this key: gossamer login")
+        raise no("unknown-user", f"{name!r} has not logged in with this key: gossamer login")
     login = vouched.keys[key]
     if vouched.issuer not in issuers:
-        raise _no("login-over", f"the mesh does not believe {vouched.issuer} any more, which had "
+        raise no("login-over", f"the mesh does not believe {vouched.issuer} any more, which had "
                   f"vouched for {name!r}: ask its administrator")  # fmt: skip
     if login.until <= now:
-        raise _no("login-over", f"the login of {name!r} is over: log in again (gossamer login)")
+        raise no("login-over", f"the login of {name!r} is over: log in again (gossamer login)")
     expires = min(now + lifetime_s, login.until)
     keys = {**vouched.keys, key: msgspec.structs.replace(login, expires=expires)}
     kept = msgspec.structs.replace(
@@ -118,14 +117,14 @@ def _check_free(name: str, held: User, person: Person) -> None:
         return
     if not _is(held, person):
         by = f"who is vouched for by {held.vouched.issuer}" if held.vouched else "who has joined"
-        raise _no(
+        raise no(
             "name-taken",
             f"the name {name!r} is another's, {by}: an administrator can set it free (gossamer "
             f"revoke {name}, then gossamer readmit {name}), or have the mesh take names from "
             "another claim (gossamer mesh trust --claim)",
         )
     if held.revoked:
-        raise _no(
+        raise no(
             "revoked",
             f"{name!r} was revoked: an administrator can let it in again (gossamer readmit {name})",
         )
@@ -137,7 +136,3 @@ def _matters(login: Key, now: int) -> bool:
 
 def _last(keys: Mapping[str, Key]) -> int:
     return max(key.expires for key in keys.values())
-
-
-def _no(reason: str, message: str) -> EnrolmentError:
-    return EnrolmentError(message, reason=reason)

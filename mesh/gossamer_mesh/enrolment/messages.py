@@ -24,6 +24,10 @@ def joined_by(role: str) -> str:
     return _JOINED_BY.get(role, "gossamer join")
 
 
+def with_article(role: str) -> str:
+    return f"an {role}" if role[:1] in "aeiou" else f"a {role}"
+
+
 Reason = Literal[
     "unknown-token", "expired", "used-up", "wrong-role", "name", "name-taken", "revoked",
     "unknown-user", "key", "unreadable", "busy", "grant", "no-issuer", "issuer", "issuer-down",

@@ -93,8 +93,7 @@ class Registrar:
             case "login", Person() | ListIssuers():
                 return self._visited(speaker, request, now)
             case "admin", Give() | TakeBack():
-                answer, put = granting.decide(self._authority, request, now)
-                return Decision(answer, put=put)
+                return granting.decide(self._authority, request, now)
             case "admin", Invite() | ListUsers() | Revoke() | Readmit():
                 return self._administration.decide(speaker, request, now)
             case _:

@@ -16,8 +16,7 @@ from typing import Final, NamedTuple
 from gossamer_mesh import subjects
 from gossamer_mesh.complaints import Complaints
 from gossamer_mesh.enrolment import messages
-from gossamer_mesh.enrolment.decision import Decision, Write, refusal, refused
-from gossamer_mesh.enrolment.granting import Put
+from gossamer_mesh.enrolment.decision import Decision, Put, Write, refusal, refused
 from gossamer_mesh.enrolment.messages import Answer, Enrolled, Join, Login, Request
 from gossamer_mesh.enrolment.registrar import Registrar
 from gossamer_mesh.enrolment.sealed import Open, Seal

@@ -22,13 +22,13 @@ from gossamer_mesh.enrolment.addresses import (
     address,
     bracketed,
     check_free,
-    is_loopback,
     reached_by,
 )
-from gossamer_mesh.enrolment.invitation import Invitation
-from gossamer_mesh.enrolment.messages import Served, joined_by
+from gossamer_mesh.enrolment.invitation import Invitation, check_role
+from gossamer_mesh.enrolment.messages import Served
 from gossamer_mesh.errors import ConfigError, EnrolmentError
 from gossamer_mesh.identity.claims import Account, peek
+from gossamer_mesh.loopback import is_loopback
 from gossamer_mesh.permissions import LEAF
 from gossamer_mesh.places import private_dir, read_private, state_dir, write_private
 from gossamer_mesh.server_program import Listening
@@ -108,11 +108,7 @@ class Site:
         `ConfigError` if one of that mesh is here already, or `listen` is no address, or
         nothing can listen there.
         """
-        if invited.role != LEAF:
-            raise EnrolmentError(
-                f"this join token is for the role {invited.role}: use it with "
-                f"{joined_by(invited.role)} TOKEN, or ask for one for a leaf (gossamer invite leaf)"
-            )
+        check_role(invited, LEAF)
         where = address(listen)
         path = folder(invited.mesh)
         if any((path / each).exists() for each in ("leaf.json", "mesh.json")):

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from gossamer_mesh import server, subjects
+from gossamer_mesh import server, server_program, subjects
 from gossamer_mesh.access import Access, Standing
 from gossamer_mesh.enrolment.renewal import Renewal
 from gossamer_mesh.enrolment.site import Site
@@ -42,7 +42,7 @@ class SiteServing(ExitStack):
         self._witness = Witness(access.account)
         self._watching = Watching(
             Refusals(site.settings.name, site.path),
-            site.path / server.LOG,
+            site.path / server_program.LOG,
             lambda: site.access,
             self._is_back,
         )

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from gossamer_mesh import subjects
-from gossamer_mesh.errors import ConfigError, EnrolmentError
+from gossamer_mesh.errors import EnrolmentError
 from gossamer_mesh.identity.foreign import Signed
 from gossamer_mesh.vouching.trust import Trusted
 
@@ -41,7 +41,7 @@ class Person(NamedTuple):
     issuer: str
     subject: str
     name: str
-    role: str
+    role: Literal["admin", "client"]
     groups: tuple[str, ...]
     digest: str
     until: int
@@ -155,7 +155,7 @@ def _name(claims: Mapping[str, Any], trusted: Trusted) -> str:
         )
     found = _as_name(said)
     # What would be left of "_ada" is another person's name, and the issuer has not said that.
-    whole = _is_name(found) and said.startswith(found[0])
+    whole = subjects.is_name(found) and said.startswith(found[0])
     if not whole or found.startswith(subjects.OWN_NAMES):
         raise _no(
             "name", f"nobody can be called {said[:80]!r} on a mesh: have it take another claim "
@@ -188,7 +188,7 @@ def _meshs(said: list[str], trusted: Trusted) -> tuple[str, ...]:
     """Return what groups those are on the mesh. Two are never made one that was not said to be."""
     found = {trusted.groups[group] for group in said if group in trusted.groups}
     if not trusted.groups:
-        found = {group for group in said if _is_name(group)}
+        found = {group for group in said if subjects.is_name(group)}
     if len(found) > MOST_GROUPS:
         raise _no(
             "claim",
@@ -223,14 +223,6 @@ def _texts_of(said: object) -> list[str]:
     # A number of more digits than Python writes is nobody's.
     is_text = isinstance(said, str) or (isinstance(said, int) and abs(said) < _END)
     return [str(said)] if is_text else []
-
-
-def _is_name(text: str) -> bool:
-    try:
-        subjects.check_name(text)
-    except ConfigError:
-        return False
-    return True
 
 
 def _no(reason: str, message: str) -> EnrolmentError:

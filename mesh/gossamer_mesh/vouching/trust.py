@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import msgspec
 from gossamer_mesh.errors import ConfigError
 from gossamer_mesh.identity import foreign
 from gossamer_mesh.identity.foreign import Key
+from gossamer_mesh.loopback import is_loopback
 from gossamer_mesh.places import read_private, write_private
 from gossamer_mesh.subjects import check_name
 
@@ -84,7 +84,7 @@ def check_url(url: str, *, fetched: bool = True) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise ConfigError(f"the issuer {url!r} is no URL ({error})", value=url) from error
-    right = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host or ""))
+    right = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host or ""))
     if not right or not host or parts.query or parts.fragment or "@" in parts.netloc:
         raise ConfigError(
             f"the issuer {url!r} cannot be used: give its URL, https://HOST/… without ? and # "
@@ -143,10 +143,3 @@ class TrustBook:
 
     def _write(self, known: Mapping[str, Trusted]) -> None:
         write_private(self._path, msgspec.json.format(msgspec.json.encode(known)) + b"\n")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,4 +1,4 @@
-"""`gossamer invite`, `users` and `revoke`: who may come to the mesh, and who must go."""
+"""`gossamer invite`, `users`, `revoke` and `readmit`: who may come to the mesh, and must go."""
 
 from __future__ import annotations
 

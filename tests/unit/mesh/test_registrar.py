@@ -10,7 +10,7 @@ import pytest
 from gossamer_mesh import subjects
 from gossamer_mesh.enrolment import messages
 from gossamer_mesh.enrolment.administration import Draw
-from gossamer_mesh.enrolment.granting import Put
+from gossamer_mesh.enrolment.decision import Put
 from gossamer_mesh.enrolment.messages import (
     Enrolled,
     Give,
